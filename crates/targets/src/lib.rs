@@ -1,0 +1,65 @@
+//! Where revisions run.
+//!
+//! A [`Target`] is told what should be, as often as anybody likes, and makes it so. It holds no
+//! opinion about deployments: which revision is the candidate, when traffic moves and what a
+//! failure means is decided above. Every call is idempotent, so that a control plane that was
+//! killed in the middle of one repeats it.
+
+use async_trait::async_trait;
+use tidegate_types::{
+    Epoch, LogLine, Observation, RevisionId, RouteTable, Scope, WantedRevision, data_plane::Traffic,
+};
+use tokio::sync::watch;
+
+/// What runs revisions and moves traffic between them.
+#[async_trait]
+pub trait Target: Send + Sync {
+    /// Makes `wanted` the whole of what runs in `scope`: starts, shrinks and stops instances until
+    /// it is so. Returns when the wish is taken, not when it is fulfilled; [`Self::observe`] tells
+    /// how far it is. Revisions that are not named are drained, stopped and forgotten.
+    async fn apply(&self, scope: &Scope, wanted: &[WantedRevision]) -> Result<(), TargetError>;
+
+    /// Puts the table in force and returns when every new request follows it. A table with a
+    /// smaller epoch than the one in force is refused.
+    async fn route(&self, table: &RouteTable) -> Result<Epoch, TargetError>;
+
+    /// Looks at a scope. Never waits for an instance or a network.
+    async fn observe(&self, scope: &Scope) -> Result<Observation, TargetError>;
+
+    /// What was counted for each revision of a scope.
+    async fn traffic(&self, scope: &Scope) -> Result<Traffic, TargetError>;
+
+    /// The last `lines` lines of output of each instance of these revisions, oldest first.
+    async fn logs(
+        &self,
+        scope: &Scope,
+        revisions: &[RevisionId],
+        lines: usize,
+    ) -> Result<Vec<LogLine>, TargetError>;
+
+    /// A number that changes whenever [`Self::observe`] would answer something new for `scope`.
+    fn changes(&self, scope: &Scope) -> watch::Receiver<u64>;
+}
+
+/// A call that did not do what it was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("could not {operation}: {reason}")]
+pub struct TargetError {
+    /// What was tried, as in `publish the route table`.
+    pub operation: String,
+    /// Why it failed.
+    pub reason: String,
+    /// Whether trying again may help.
+    pub retry: bool,
+    /// Whether it took effect all the same.
+    pub effect: Effect,
+}
+
+/// Whether a failed call took effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Certainly not.
+    None,
+    /// Unknown: look before acting on it.
+    Maybe,
+}

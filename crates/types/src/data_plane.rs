@@ -1,0 +1,162 @@
+//! The words between the control plane and the data plane.
+//!
+//! Each message is one line of JSON on the proxy's control socket; each [`Request`] is answered by
+//! one [`Response`]. The proxy knows routes, endpoints and counters, and nothing about deployments.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Counters, Epoch, InstanceId, Listen, RevisionId, RouteRule, Scope, Share};
+
+/// The whole routing of one scope with its endpoints.
+///
+/// Ordered by `epoch` (who gets which share) and then by `membership` (who is there); an older one
+/// is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProxyTable {
+    /// The scope.
+    pub scope: Scope,
+    /// From the route table.
+    pub epoch: Epoch,
+    /// Grows whenever an endpoint comes or goes.
+    pub membership: u64,
+    /// Where to listen.
+    pub listen: Listen,
+    /// The routes; the longest matching path wins, a named host before any host.
+    pub routes: Vec<ProxyRoute>,
+}
+
+/// One route and who answers it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProxyRoute {
+    /// Which requests.
+    pub rule: RouteRule,
+    /// Shares add up to 100 %, or there are none.
+    pub backends: Vec<ProxyBackend>,
+}
+
+/// A revision that answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProxyBackend {
+    /// The name under which its requests are counted.
+    pub revision: RevisionId,
+    /// Its share of the route's requests.
+    pub share: Share,
+    /// A name under which the header `Tidegate-Revision` asks for it, besides the revision's own.
+    pub role: String,
+    /// Where the requests go.
+    pub upstream: Upstream,
+}
+
+/// Where requests go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Upstream {
+    /// To one of these; a backend without endpoints gives its share to the others.
+    Endpoints(Vec<Endpoint>),
+    /// To files below this folder.
+    Files {
+        /// The folder.
+        root: PathBuf,
+        /// Answer unknown paths without an extension with `/index.html`.
+        single_page: bool,
+    },
+}
+
+/// One instance that takes requests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// The instance.
+    pub instance: InstanceId,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+/// What the control plane asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// Put this table in place of the scope's former one. Answered when every new request follows
+    /// it.
+    Publish(ProxyTable),
+    /// Forget a scope and close its listener.
+    Remove(Scope),
+    /// The tables in force.
+    Tables,
+    /// Counters of all revisions of a scope, and requests in flight.
+    Traffic(Scope),
+    /// End: stop listening, let requests in flight end, exit.
+    Shutdown,
+}
+
+/// What the proxy answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Response {
+    /// The table is in force.
+    Published {
+        /// Of the table.
+        epoch: Epoch,
+        /// Of the table.
+        membership: u64,
+        /// Where the scope listens.
+        address: SocketAddr,
+    },
+    /// The table was refused; what was in force before still is.
+    Refused(Refusal),
+    /// The tables in force, with the address each scope listens on.
+    Tables(Vec<ServedTable>),
+    /// The counters.
+    Traffic(Traffic),
+    /// Done.
+    Done,
+}
+
+/// A table in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServedTable {
+    /// The table.
+    pub table: ProxyTable,
+    /// Where its scope listens; none when the address could not be bound after a restart.
+    pub address: Option<SocketAddr>,
+}
+
+/// Why a table was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// A newer one is in force.
+    #[error("a newer route table is in force: epoch {epoch}, membership {membership}")]
+    Stale {
+        /// In force.
+        epoch: Epoch,
+        /// In force.
+        membership: u64,
+    },
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {reason}")]
+    Address {
+        /// The address.
+        address: SocketAddr,
+        /// The operating system's reason.
+        reason: String,
+    },
+    /// The table contradicts itself or could not be stored.
+    #[error("{reason}")]
+    Invalid {
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// What was counted in one scope since the proxy started.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// By revision, also of revisions that are no longer routed to while they still drain.
+    pub revisions: BTreeMap<RevisionId, Counters>,
+    /// Requests in flight by instance, upgraded connections included; no entry means none.
+    pub in_flight: BTreeMap<InstanceId, u64>,
+    /// Requests that no revision answered: no route, or nobody ready.
+    pub unanswered: u64,
+}

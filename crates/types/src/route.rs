@@ -1,0 +1,64 @@
+//! Who gets which share of the traffic.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ComponentName, Epoch, RevisionId, Scope, Share};
+
+/// Which requests a component answers.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RouteRule {
+    /// Only requests for this host, without port; any host when absent.
+    pub host: Option<String>,
+    /// Only paths that are this or below it; starts with `/`. The longest match wins.
+    pub path: String,
+    /// Remove `path` before the request goes on.
+    pub strip_prefix: bool,
+}
+
+/// Where an environment is reached.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Listen {
+    /// A free port on the loopback address, chosen once and kept.
+    #[default]
+    Automatic,
+    /// This address.
+    Address(SocketAddr),
+}
+
+/// The whole routing of one scope: a pure function of its state, published whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteTable {
+    /// The scope.
+    pub scope: Scope,
+    /// Grows with every change.
+    pub epoch: Epoch,
+    /// Where the scope is reached.
+    pub listen: Listen,
+    /// One entry for each component that takes requests.
+    pub routes: Vec<RouteEntry>,
+}
+
+/// The routing of one component.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteEntry {
+    /// The component.
+    pub component: ComponentName,
+    /// Which requests.
+    pub rule: RouteRule,
+    /// Shares add up to 100 %, or there are none. A share of 0 is reached by header only.
+    pub backends: Vec<WeightedRevision>,
+}
+
+/// A revision and its share.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WeightedRevision {
+    /// The revision.
+    pub revision: RevisionId,
+    /// Its share of the component's requests.
+    pub share: Share,
+    /// `stable` or `candidate`, for the header that asks for one of them.
+    pub role: String,
+}
