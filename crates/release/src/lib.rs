@@ -1,12 +1,19 @@
 //! From a git repository and a commit to an immutable release.
+//!
+//! [`git`] tells what a commit is, [`checkout`] makes a clean checkout of it, [`build`] runs the
+//! builds of its components there, and [`artifacts`] keeps what they leave under its digest.
 
 pub mod artifacts;
+pub mod build;
 pub mod checkout;
 pub mod git;
 mod run;
+mod site;
 mod suggest;
 mod tree;
+mod variables;
 
 pub use artifacts::{ArtifactError, ArtifactStore, Damaged};
+pub use build::{BuildError, BuildRequest, Builder, Progress, release_id};
 pub use git::{Commit, GitError};
 pub use tree::{Limits, TreeError};
