@@ -28,12 +28,13 @@
 //!
 //! # Two stores
 //!
-//! `SqliteStore` is the real one. [`MemoryStore`] keeps the same promises while the process lives
+//! [`SqliteStore`] is the real one. [`MemoryStore`] keeps the same promises while the process lives
 //! and serves the simulation; one suite of tests runs over both and compares them.
 
 mod error;
 mod memory;
 mod record;
+mod sqlite;
 mod store;
 
 pub use error::Error;
@@ -42,4 +43,5 @@ pub use record::{
     Accepted, Committed, Deployment, DeploymentDetail, DeploymentFilter, DeploymentUpdate, Event,
     Input, NewDeployment, NewEvent, NewInput, Project, Requested, Stored, Transition,
 };
+pub use sqlite::{Options, SqliteStore};
 pub use store::Store;

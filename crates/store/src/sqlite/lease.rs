@@ -1,0 +1,161 @@
+//! Who may use the file.
+//!
+//! `<file>.lock` is locked as long as the store is open, and names the process and the boot of the
+//! machine that it belongs to. The operating system gives the lock back when the process ends, in
+//! whatever way. The file itself stays: removing it would let two processes lock two files of the
+//! same name. A store that is closed in order empties it.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Read as _, Seek as _, Write as _},
+    path::{Path, PathBuf},
+};
+
+use super::fault::io_error;
+use crate::Error;
+
+/// The right to use a store, as long as this value lives.
+#[derive(Debug)]
+pub(super) struct Lease {
+    file: File,
+    machine_went_down: bool,
+}
+
+/// What a holder writes into the file.
+#[derive(Debug, PartialEq, Eq)]
+struct Holder {
+    pid: u32,
+    /// None where the operating system does not tell.
+    boot: Option<String>,
+}
+
+impl Lease {
+    /// Takes the lease of the store at `path`, or says who has it.
+    pub(super) fn take(path: &Path) -> Result<Self, Error> {
+        let lock_path = lock_path(path);
+        let failed = |error: io::Error| io_error("lock", &lock_path, &error);
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&lock_path)
+            .map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::Locked {
+                    path: path.to_owned(),
+                    // Unknown between the holder's lock and its note, and when the note is damaged.
+                    holder: read_holder(&mut file)
+                        .ok()
+                        .flatten()
+                        .map(|holder| holder.pid),
+                });
+            }
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        let now = Holder {
+            pid: std::process::id(),
+            boot: boot(),
+        };
+        let machine_went_down = read_holder(&mut file)
+            .map_err(failed)?
+            .is_some_and(|last| last.boot.is_some() && last.boot != now.boot);
+        write_holder(&mut file, &now).map_err(failed)?;
+        Ok(Self {
+            file,
+            machine_went_down,
+        })
+    }
+
+    /// Whether the store was open when the machine stopped, so that even what the operating system
+    /// had promised may be lost.
+    pub(super) fn machine_went_down(&self) -> bool {
+        self.machine_went_down
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        // If it fails the next start looks closer than it must.
+        let _ = self.file.set_len(0);
+    }
+}
+
+fn lock_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    name.into()
+}
+
+fn read_holder(file: &mut File) -> io::Result<Option<Holder>> {
+    let mut bytes = Vec::new();
+    file.rewind()?;
+    // A note is short; what is longer is none.
+    file.take(256).read_to_end(&mut bytes)?;
+    Ok(parse_holder(&String::from_utf8_lossy(&bytes)))
+}
+
+fn parse_holder(text: &str) -> Option<Holder> {
+    let mut words = text.split_whitespace();
+    let pid = words.next()?.parse().ok()?;
+    let boot = words.next().map(str::to_owned);
+    Some(Holder { pid, boot })
+}
+
+fn write_holder(file: &mut File, holder: &Holder) -> io::Result<()> {
+    let boot = holder.boot.as_deref().unwrap_or_default();
+    file.set_len(0)?;
+    file.rewind()?;
+    file.write_all(format!("{} {boot}\n", holder.pid).as_bytes())?;
+    // It has to be there after a power failure, or the check that it asks for is not made.
+    file.sync_all()
+}
+
+/// Names this boot of the machine.
+fn boot() -> Option<String> {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(text.trim().to_owned()).filter(|boot| !boot.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_one_is_told_who_holds_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tidegate.db");
+        let lease = Lease::take(&path).unwrap();
+        assert_eq!(
+            Lease::take(&path).unwrap_err(),
+            Error::Locked {
+                path: path.clone(),
+                holder: Some(std::process::id()),
+            }
+        );
+        drop(lease);
+        Lease::take(&path).unwrap();
+    }
+
+    #[test]
+    fn only_a_note_of_another_boot_tells_that_the_machine_went_down() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tidegate.db");
+        let this_boot = boot().unwrap_or_default();
+        for (note, went_down) in [
+            (String::new(), false),
+            (format!("17 {this_boot}\n"), false),
+            ("17 an-earlier-boot\n".to_owned(), true),
+            ("17\n".to_owned(), false),
+            ("not a note".to_owned(), false),
+        ] {
+            fs::write(lock_path(&path), &note).unwrap();
+            let lease = Lease::take(&path).unwrap();
+            assert_eq!(lease.machine_went_down(), went_down, "{note:?}");
+        }
+        let closed_in_order = fs::read(lock_path(&path)).unwrap();
+        assert!(closed_in_order.is_empty());
+    }
+}
