@@ -1,6 +1,9 @@
 //! Lengths of time as users write them.
 
-use std::{fmt, str::FromStr};
+use std::{
+    fmt::{self, Write as _},
+    str::FromStr,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -83,7 +86,7 @@ impl fmt::Display for Duration {
         let mut rest = self.0;
         for (unit, size) in UNITS {
             if rest >= size {
-                text.push_str(&format!("{}{unit}", rest / size));
+                let _ = write!(text, "{}{unit}", rest / size);
                 rest %= size;
             }
         }

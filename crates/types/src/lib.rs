@@ -28,7 +28,7 @@ pub use identifier::{
 };
 pub use observation::{
     InstanceFacts, InstanceFailure, InstanceState, LogLine, Observation, RevisionFacts, RouteFacts,
-    WantedRevision,
+    RouteRefusal, WantedRevision,
 };
 pub use plan::{DeploymentKind, Plan, PlannedRevision, Rollout, Step};
 pub use release::{Artifact, Release};

@@ -33,8 +33,17 @@ pub struct RouteFacts {
     pub epoch: Option<Epoch>,
     /// Where the scope is reached, as `127.0.0.1:8080`.
     pub address: Option<String>,
-    /// Why the table last asked for is not in force.
-    pub refused: Option<String>,
+    /// Why the table last asked for is not in force; none once it is.
+    pub refused: Option<RouteRefusal>,
+}
+
+/// A route table that was refused for good: asking again does not help.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteRefusal {
+    /// Of the table that was refused.
+    pub epoch: Epoch,
+    /// Why, as a sentence without a full stop.
+    pub reason: String,
 }
 
 /// What is known about a revision.

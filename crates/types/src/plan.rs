@@ -45,8 +45,12 @@ pub struct Rollout {
     pub component: ComponentName,
     /// What serves now; none at the first deployment.
     pub stable: Option<RevisionId>,
+    /// How many instances `stable` has, and gets again when the rollout goes back.
+    pub stable_replicas: u32,
     /// What shall serve; none when the component was removed.
     pub candidate: Option<PlannedRevision>,
+    /// Never run both revisions at once, going back included.
+    pub exclusive: bool,
     /// Taken one after the other.
     pub steps: Vec<Step>,
     /// Hold in every step.

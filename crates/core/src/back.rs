@@ -1,0 +1,266 @@
+//! The way back: traffic first, the last component first.
+
+use tidegate_types::{Duration, PlannedRevision, RevisionId, Rollout, Share, Timestamp, Workload};
+
+use crate::{Deployment, Environment, Event, Failure, Outcome, Stage, step::Turn};
+
+/// What the target needs beyond an instance's own deadline to say that it was not met.
+const SLACK: Duration = Duration::from_secs(10);
+
+/// Turns a deployment that has begun to roll around.
+pub(crate) fn begin(turn: &mut Turn<'_>, failure: Failure) {
+    let now = turn.now;
+    let Some(deployment) = &mut turn.environment.deployment else {
+        return;
+    };
+    let Stage::Rolling(position) = deployment.stage else {
+        return;
+    };
+    deployment.pause = None;
+    let last = deployment
+        .plan
+        .as_ref()
+        .map_or(0, |plan| plan.rollouts.len())
+        .checked_sub(1);
+    deployment.stage = Stage::GoingBack {
+        failure: failure.clone(),
+        since: now,
+        rollout: last.map(|last| last.min(position.rollout)),
+        rollout_since: now,
+        degraded: false,
+    };
+    let listen = deployment.listen_before;
+    turn.set_listen(listen);
+    turn.event(Event::Failed { failure });
+}
+
+/// Takes one component back, if what was seen allows it. Says whether anything moved.
+///
+/// Components whose stable revision is warm go back in the same transition, one after the other,
+/// and so with one route table.
+pub(crate) fn advance(turn: &mut Turn<'_>) -> bool {
+    let Some(deployment) = turn.environment.deployment.clone() else {
+        return false;
+    };
+    let Stage::GoingBack {
+        failure,
+        rollout: index,
+        degraded,
+        ..
+    } = deployment.stage.clone()
+    else {
+        return false;
+    };
+    let Some(plan) = &deployment.plan else {
+        return false;
+    };
+    let Some(index) = index else {
+        // Without a confirmed table the candidate might still get requests, so it keeps running.
+        if !turn.routes_confirmed() && turn.routes_refused().is_none() {
+            return false;
+        }
+        finish(turn, &deployment, failure, degraded);
+        return true;
+    };
+    let Some(rollout) = plan.rollouts.get(index) else {
+        return false;
+    };
+    let late = due(&turn.environment, &deployment).is_some_and(|due| due <= turn.now);
+    let shrunk = deployment
+        .progress
+        .get(index)
+        .is_some_and(|progress| progress.shrunk);
+    let outcome = match (&rollout.stable, &rollout.candidate) {
+        (Some(stable), Some(candidate)) if *stable == candidate.id => {
+            if let Some(wanted) = turn.environment.revisions.get_mut(stable) {
+                wanted.replicas = rollout.stable_replicas;
+                wanted.spec.replicas = rollout.stable_replicas;
+            }
+            Went::Back
+        }
+        (Some(stable), candidate) => {
+            to_stable(turn, rollout, stable, candidate.as_ref(), shrunk, late)
+        }
+        (None, Some(candidate)) => to_nothing(turn, rollout, candidate),
+        (None, None) => Went::Back,
+    };
+    let could_not = match outcome {
+        Went::NotYet => return false,
+        Went::Back => {
+            if let Some(stable) = &rollout.stable {
+                turn.event(Event::WentBack {
+                    component: rollout.component.clone(),
+                    revision: stable.clone(),
+                });
+            }
+            false
+        }
+        Went::Nowhere(why) => {
+            turn.event(Event::CouldNotGoBack {
+                component: rollout.component.clone(),
+                why,
+            });
+            true
+        }
+    };
+    let now = turn.now;
+    if let Some(deployment) = &mut turn.environment.deployment
+        && let Stage::GoingBack {
+            rollout,
+            rollout_since,
+            degraded,
+            ..
+        } = &mut deployment.stage
+    {
+        *rollout = index.checked_sub(1);
+        *rollout_since = now;
+        *degraded |= could_not;
+    }
+    true
+}
+
+/// When waiting for the stable revision of the component at hand is given up.
+pub(crate) fn due(environment: &Environment, deployment: &Deployment) -> Option<Timestamp> {
+    let Stage::GoingBack {
+        rollout,
+        rollout_since,
+        ..
+    } = &deployment.stage
+    else {
+        return None;
+    };
+    let stable = deployment
+        .plan
+        .as_ref()?
+        .rollouts
+        .get((*rollout)?)?
+        .stable
+        .as_ref()?;
+    let deadline = match &environment.revisions.get(stable)?.spec.workload {
+        Workload::Process(process) => {
+            process.health.deadline.as_millis()
+                + process.stop.drain.as_millis()
+                + process.stop.timeout.as_millis()
+        }
+        Workload::Static(_) => 0,
+    };
+    Some(rollout_since.after(Duration::from_millis(deadline + SLACK.as_millis())))
+}
+
+enum Went {
+    NotYet,
+    Back,
+    /// It stays where it is, for this reason.
+    Nowhere(String),
+}
+
+fn to_stable(
+    turn: &mut Turn<'_>,
+    rollout: &Rollout,
+    stable: &RevisionId,
+    candidate: Option<&PlannedRevision>,
+    shrunk: bool,
+    late: bool,
+) -> Went {
+    let facts = turn.seen.facts(stable);
+    let carries = turn
+        .environment
+        .revisions
+        .get(stable)
+        .is_some_and(|wanted| wanted.spec.route.is_some());
+    // Never shrunk, it is the fleet that carried everything before; workers have nothing to carry.
+    let fit = if shrunk {
+        facts.ready >= rollout.stable_replicas.max(1)
+    } else {
+        !carries || facts.ready >= 1
+    };
+    if fit {
+        turn.set_shares(&rollout.component, vec![(stable.clone(), Share::ALL)]);
+        return Went::Back;
+    }
+    let candidate_facts = candidate
+        .map(|candidate| turn.seen.facts(&candidate.id))
+        .unwrap_or_default();
+    if rollout.exclusive && shrunk {
+        if let Some(candidate) = candidate {
+            turn.set_shares(&rollout.component, Vec::new());
+            turn.environment.set_replicas(&candidate.id, 0);
+        }
+        if candidate_facts.running > 0 && !late {
+            return Went::NotYet;
+        }
+    }
+    turn.environment
+        .set_replicas(stable, rollout.stable_replicas);
+    if !late {
+        return Went::NotYet;
+    }
+    if facts.ready >= 1 {
+        turn.set_shares(&rollout.component, vec![(stable.clone(), Share::ALL)]);
+        return Went::Nowhere(format!(
+            "only {} of {} instances of {stable} became ready; they carry all of the traffic",
+            facts.ready, rollout.stable_replicas
+        ));
+    }
+    if candidate_facts.ready >= 1 && !rollout.exclusive {
+        return Went::Nowhere(format!(
+            "no instance of {stable} became ready; the candidate keeps its traffic"
+        ));
+    }
+    turn.set_shares(&rollout.component, vec![(stable.clone(), Share::ALL)]);
+    Went::Nowhere(format!(
+        "no instance of {stable} became ready, nor is one of the candidate"
+    ))
+}
+
+/// The first release of a component has nowhere to go back to. What serves goes on serving.
+fn to_nothing(turn: &mut Turn<'_>, rollout: &Rollout, candidate: &PlannedRevision) -> Went {
+    let serves = turn.environment.share(&rollout.component, &candidate.id) > Share::NONE;
+    if serves && turn.seen.facts(&candidate.id).ready >= 1 {
+        return Went::Nowhere(
+            "there is no verified release to go back to; the new one keeps serving".to_owned(),
+        );
+    }
+    turn.set_shares(&rollout.component, Vec::new());
+    Went::Back
+}
+
+fn finish(turn: &mut Turn<'_>, deployment: &Deployment, failure: Failure, degraded: bool) {
+    let Some(plan) = &deployment.plan else { return };
+    let mut degraded = degraded;
+    for rollout in &plan.rollouts {
+        let name = &rollout.component;
+        let candidate = rollout.candidate.as_ref().map(|candidate| &candidate.id);
+        let keeps = candidate.filter(|candidate| {
+            Some(*candidate) != rollout.stable.as_ref()
+                && turn.environment.share(name, candidate) > Share::NONE
+        });
+        let serving = keeps.or(rollout.stable.as_ref()).cloned();
+        if let Some(component) = turn.environment.components.get_mut(name) {
+            component.serving.clone_from(&serving);
+        }
+        if let Some(candidate) = candidate.filter(|candidate| Some(*candidate) != serving.as_ref())
+        {
+            turn.retire(candidate, "the deployment went back");
+        }
+        if let (Some(stable), Some(_)) = (&rollout.stable, keeps) {
+            turn.retire(stable, "no instance of it became ready");
+        }
+        match &serving {
+            Some(serving) => {
+                let share = (serving.clone(), Share::ALL);
+                turn.set_shares(name, vec![share]);
+                degraded |= turn.seen.facts(serving).ready == 0;
+            }
+            None => {
+                turn.environment.components.remove(name);
+            }
+        }
+    }
+    let outcome = match (degraded, deployment.touched) {
+        (true, _) => Outcome::Degraded,
+        (false, true) => Outcome::RolledBack,
+        (false, false) => Outcome::Failed,
+    };
+    turn.end(outcome, Some(failure));
+}

@@ -1,0 +1,244 @@
+//! What is wanted in one environment.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use tidegate_types::{
+    ComponentName, DeploymentId, DeploymentKind, Epoch, Listen, ReleaseId, RevisionId, RouteEntry,
+    RouteTable, Scope, Share, Timestamp, WantedRevision, WeightedRevision,
+};
+
+use crate::{Deployment, Failure};
+
+/// Everything that is wanted in one environment of one project. The unit of storage: one
+/// transition replaces it whole.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Environment {
+    /// Which environment.
+    pub scope: Scope,
+    /// Of the route table; grows with every change of it.
+    pub epoch: Epoch,
+    /// Where the environment is reached.
+    pub listen: Listen,
+    /// The components that are there.
+    pub components: BTreeMap<ComponentName, Component>,
+    /// The revisions that shall run. A revision that is not here is stopped and forgotten.
+    pub revisions: BTreeMap<RevisionId, WantedRevision>,
+    /// The release that the latest deployment to succeed brought.
+    pub release: Option<ReleaseId>,
+    /// The deployment that is under way; at most one.
+    pub deployment: Option<Deployment>,
+    /// Releases that finished their bake here, in the order in which they first did, each once.
+    pub verified: Vec<Verified>,
+    /// How the latest deployment ended.
+    pub latest: Option<Ended>,
+}
+
+/// What is wanted of one component.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Component {
+    /// What serves, as far as deployments that have ended are concerned.
+    pub serving: Option<RevisionId>,
+    /// Who gets which share; empty when nobody takes requests. A share of 0 is reached by header.
+    pub shares: Vec<(RevisionId, Share)>,
+    /// What served before and still runs, so that going back is one write.
+    pub warm: Option<Warm>,
+}
+
+/// A revision that runs without traffic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warm {
+    /// Which one.
+    pub revision: RevisionId,
+    /// It is stopped then.
+    pub until: Timestamp,
+}
+
+/// A release that finished its bake.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verified {
+    /// The release.
+    pub release: ReleaseId,
+    /// What people call it.
+    pub version: String,
+    /// When, for the latest time.
+    pub at: Timestamp,
+}
+
+/// How a deployment ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// Why there was one.
+    pub kind: DeploymentKind,
+    /// What it brought; none when it failed before there was a release.
+    pub release: Option<ReleaseId>,
+    /// What people call that release.
+    pub version: Option<String>,
+    /// How.
+    pub outcome: Outcome,
+    /// Why, unless it succeeded.
+    pub failure: Option<Failure>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// The four ways in which a deployment ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The candidates serve and are verified.
+    Succeeded,
+    /// No traffic was moved and nothing that served was touched.
+    Failed,
+    /// The old revisions serve again.
+    RolledBack,
+    /// What serves is not what should; a person has to act.
+    Degraded,
+}
+
+impl Environment {
+    /// An environment to which nothing was deployed yet.
+    #[must_use]
+    pub fn new(scope: Scope) -> Self {
+        Self {
+            scope,
+            epoch: Epoch::default(),
+            listen: Listen::default(),
+            components: BTreeMap::new(),
+            revisions: BTreeMap::new(),
+            release: None,
+            deployment: None,
+            verified: Vec::new(),
+            latest: None,
+        }
+    }
+
+    /// The revisions that shall run: the whole list.
+    #[must_use]
+    pub fn wanted(&self) -> Vec<WantedRevision> {
+        self.revisions.values().cloned().collect()
+    }
+
+    /// The routing, a pure function of the state.
+    ///
+    /// Revisions of one component may answer under different rules while a rollout changes the
+    /// rule; each rule then has an entry, with the same shares.
+    #[must_use]
+    pub fn route_table(&self) -> RouteTable {
+        let mut routes = Vec::new();
+        for (name, component) in &self.components {
+            let backends: Vec<WeightedRevision> = component
+                .shares
+                .iter()
+                .map(|(revision, share)| WeightedRevision {
+                    revision: revision.clone(),
+                    share: *share,
+                    role: self.role(name, revision).to_owned(),
+                })
+                .collect();
+            let named = component.shares.iter().map(|(revision, _)| revision);
+            let mut rules: Vec<_> = named
+                .chain(component.serving.as_ref())
+                .filter_map(|revision| self.revisions.get(revision)?.spec.route.clone())
+                .collect();
+            rules.sort();
+            rules.dedup();
+            routes.extend(rules.into_iter().map(|rule| RouteEntry {
+                component: name.clone(),
+                rule,
+                backends: backends.clone(),
+            }));
+        }
+        RouteTable {
+            scope: self.scope.clone(),
+            epoch: self.epoch,
+            listen: self.listen,
+            routes,
+        }
+    }
+
+    fn role(&self, component: &ComponentName, revision: &RevisionId) -> &'static str {
+        let candidate = self
+            .deployment
+            .as_ref()
+            .and_then(|deployment| deployment.plan.as_ref())
+            .and_then(|plan| {
+                plan.rollouts
+                    .iter()
+                    .find(|rollout| &rollout.component == component)
+            })
+            .and_then(|rollout| rollout.candidate.as_ref());
+        if candidate.is_some_and(|candidate| &candidate.id == revision) {
+            "candidate"
+        } else {
+            "stable"
+        }
+    }
+
+    /// The share of a revision in its component.
+    #[must_use]
+    pub fn share(&self, component: &ComponentName, revision: &RevisionId) -> Share {
+        self.components
+            .get(component)
+            .and_then(|component| component.shares.iter().find(|(named, _)| named == revision))
+            .map_or(Share::NONE, |(_, share)| *share)
+    }
+
+    /// The releases that serve, as far as deployments that have ended are concerned.
+    #[must_use]
+    pub fn serving_releases(&self) -> Vec<&ReleaseId> {
+        let mut releases: Vec<&ReleaseId> = self
+            .components
+            .values()
+            .filter_map(|component| component.serving.as_ref())
+            .filter_map(|revision| self.revisions.get(revision))
+            .map(|revision| &revision.spec.release)
+            .collect();
+        releases.sort();
+        releases.dedup();
+        releases
+    }
+
+    /// Whether `release` finished its bake here.
+    #[must_use]
+    pub fn is_verified(&self, release: &ReleaseId) -> bool {
+        self.verified
+            .iter()
+            .any(|verified| &verified.release == release)
+    }
+
+    /// Replaces the shares of a component and says whether that changed anything. A revision that
+    /// takes no requests (a worker) has none.
+    pub(crate) fn set_shares(
+        &mut self,
+        component: &ComponentName,
+        shares: Vec<(RevisionId, Share)>,
+    ) -> bool {
+        let routed = |revision: &RevisionId| {
+            self.revisions
+                .get(revision)
+                .is_some_and(|wanted| wanted.spec.route.is_some())
+        };
+        let shares: Vec<_> = shares
+            .into_iter()
+            .filter(|(revision, _)| routed(revision))
+            .collect();
+        let Some(component) = self.components.get_mut(component) else {
+            return false;
+        };
+        if component.shares == shares {
+            return false;
+        }
+        component.shares = shares;
+        true
+    }
+
+    /// Sets how many instances of a revision shall run.
+    pub(crate) fn set_replicas(&mut self, revision: &RevisionId, replicas: u32) {
+        if let Some(wanted) = self.revisions.get_mut(revision) {
+            wanted.replicas = replicas;
+        }
+    }
+}

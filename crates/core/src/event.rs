@@ -1,0 +1,113 @@
+//! What happened and why: the journal.
+
+use serde::{Deserialize, Serialize};
+use tidegate_types::{
+    ComponentName, DeploymentKind, Epoch, GuardReading, ReleaseId, RevisionId, Share, Step,
+};
+
+use crate::{Failure, Outcome};
+
+/// One entry of the journal. Each transition stores the events that explain it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the fields are named after what they hold")]
+pub enum Event {
+    /// Somebody asked for a deployment, and it began.
+    Requested { kind: DeploymentKind, actor: String },
+    /// The plan is frozen.
+    Planned {
+        release: ReleaseId,
+        version: String,
+        components: Vec<ComponentName>,
+    },
+    /// A step began.
+    StepEntered {
+        component: ComponentName,
+        index: usize,
+        of: usize,
+        step: Step,
+    },
+    /// A step ended well, with what the guards said at that moment.
+    StepDone {
+        component: ComponentName,
+        index: usize,
+        of: usize,
+        step: Step,
+        readings: Vec<GuardReading>,
+    },
+    /// The routing changes.
+    Routed {
+        epoch: Epoch,
+        component: ComponentName,
+        shares: Vec<(RevisionId, Share)>,
+    },
+    /// A bake is over, and it waits for evidence.
+    Held {
+        component: ComponentName,
+        readings: Vec<GuardReading>,
+    },
+    /// A bake is over without enough evidence, and the plan says to go on.
+    WithoutEvidence {
+        component: ComponentName,
+        readings: Vec<GuardReading>,
+    },
+    /// It fails and goes back.
+    Failed { failure: Failure },
+    /// A component is back on its stable revision.
+    WentBack {
+        component: ComponentName,
+        revision: RevisionId,
+    },
+    /// A component could not go back.
+    CouldNotGoBack {
+        component: ComponentName,
+        why: String,
+    },
+    /// A person holds it.
+    Paused { actor: String },
+    /// A person lets it go on.
+    Resumed { actor: String },
+    /// A person ended a bake early.
+    Skipped {
+        actor: String,
+        component: ComponentName,
+        index: usize,
+    },
+    /// A person aborted it.
+    Aborted { actor: String },
+    /// It ended.
+    Ended {
+        outcome: Outcome,
+        failure: Option<Failure>,
+    },
+    /// A release finished its bake.
+    Verified { release: ReleaseId, version: String },
+    /// A revision is no longer wanted.
+    Retired { revision: RevisionId, why: String },
+}
+
+impl Event {
+    /// The stable word under which the event is stored.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Requested { .. } => "requested",
+            Self::Planned { .. } => "planned",
+            Self::StepEntered { .. } => "step_entered",
+            Self::StepDone { .. } => "step_done",
+            Self::Routed { .. } => "routed",
+            Self::Held { .. } => "held",
+            Self::WithoutEvidence { .. } => "without_evidence",
+            Self::Failed { .. } => "failed",
+            Self::WentBack { .. } => "went_back",
+            Self::CouldNotGoBack { .. } => "could_not_go_back",
+            Self::Paused { .. } => "paused",
+            Self::Resumed { .. } => "resumed",
+            Self::Skipped { .. } => "skipped",
+            Self::Aborted { .. } => "aborted",
+            Self::Ended { .. } => "ended",
+            Self::Verified { .. } => "verified",
+            Self::Retired { .. } => "retired",
+        }
+    }
+}

@@ -1,0 +1,788 @@
+//! One environment's task: the only one that changes its state.
+//!
+//! What a crash leaves, by the place where it happens:
+//!
+//! | killed | found at the next start |
+//! |---|---|
+//! | before an input is stored | nothing happened, and nobody was told otherwise |
+//! | after it is stored, before the transition | the input in the inbox; it is taken first |
+//! | after the transition, before the performer acted | the wish in the state; it is published again |
+//! | in the middle of acting | the same; the target finds what is there already |
+//! | while preparing | the stage says so; the preparation begins again and attaches to its build |
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tidegate_core::{
+    Decision, Environment, Event, Failure, FailureCode, Input, Outcome, Seen, Stage, step,
+};
+use tidegate_store::{DeploymentUpdate, NewDeployment, NewEvent, NewInput, Store, Transition};
+use tidegate_targets::Target;
+use tidegate_types::{
+    DeploymentId, Duration, Plan, ReleaseId, RevisionId, Sample, Scope, Timestamp,
+};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::AbortHandle,
+    time::sleep,
+};
+use tracing::{error, info, warn};
+
+use crate::{
+    Clock, Command, Current, DeploymentRequest, EnvironmentView, Error, Prepare, Verb, Wish,
+    evidence::{self, Samples},
+    performer::{Wanted, perform},
+    sampler::sample,
+    view::{Sources, view},
+};
+
+/// Which shape the payloads of events have.
+const EVENT_SCHEMA: u32 = 1;
+/// How long to wait before trying again to store a transition.
+const STORE_PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
+/// While a deployment is under way nothing is missed for longer than this.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+/// What the engine lends its actors.
+#[derive(Clone)]
+pub(crate) struct Parts {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) target: Arc<dyn Target>,
+    pub(crate) preparer: Arc<dyn Prepare>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// What others say to an actor.
+pub(crate) enum Message {
+    Deploy {
+        request: DeploymentRequest,
+        answer: oneshot::Sender<Result<DeploymentId, Error>>,
+    },
+    Command {
+        command: Command,
+        answer: oneshot::Sender<Result<(), Error>>,
+    },
+}
+
+/// An actor seen from outside.
+#[derive(Clone)]
+pub(crate) struct Handle {
+    pub(crate) messages: mpsc::Sender<Message>,
+    pub(crate) view: watch::Receiver<Arc<EnvironmentView>>,
+}
+
+struct Actor {
+    parts: Parts,
+    environment: Environment,
+    version: u64,
+    seen: Seen,
+    samples: Samples,
+    wishes: watch::Sender<Option<Wanted>>,
+    sampling: watch::Sender<bool>,
+    trouble: watch::Receiver<Option<String>>,
+    store_trouble: Option<String>,
+    target_trouble: Option<String>,
+    view: watch::Sender<Arc<EnvironmentView>>,
+    wake_at: Option<Timestamp>,
+    preparing: Option<(DeploymentId, AbortHandle)>,
+    prepared: (mpsc::Sender<Prepared>, mpsc::Receiver<Prepared>),
+    progress: watch::Sender<Option<String>>,
+    /// A preparation's result that could not be stored yet.
+    held: Option<Input>,
+}
+
+struct Prepared {
+    deployment: DeploymentId,
+    result: Result<Plan, Failure>,
+}
+
+/// Starts the task of an environment from what is stored of it.
+pub(crate) async fn start(scope: Scope, parts: Parts) -> Result<Handle, Error> {
+    let stored = parts.store.load(&scope).await?;
+    let (environment, version) = match stored {
+        None => (Environment::new(scope.clone()), 0),
+        Some(stored) => {
+            let environment =
+                serde_json::from_value(stored.state).map_err(|error| Error::State {
+                    scope: scope.clone(),
+                    reason: error.to_string(),
+                })?;
+            (environment, stored.version)
+        }
+    };
+    let (messages, inbox) = mpsc::channel(64);
+    let (wishes, wished) = watch::channel(None);
+    let (sampling, sampled) = watch::channel(false);
+    let (samples_in, samples_out) = mpsc::channel(16);
+    let (trouble_in, trouble) = watch::channel(None);
+    let (progress, _) = watch::channel(None);
+    let empty = view(Sources {
+        environment: &environment,
+        seen: &Seen::default(),
+        samples: &Samples::default(),
+        trouble: Vec::new(),
+        progress: None,
+        now: parts.clock.now(),
+    });
+    let (view_in, view_out) = watch::channel(Arc::new(empty));
+    tokio::spawn(perform(
+        scope.clone(),
+        Arc::clone(&parts.target),
+        wished,
+        trouble_in,
+    ));
+    tokio::spawn(sample(
+        scope.clone(),
+        Arc::clone(&parts.target),
+        Arc::clone(&parts.clock),
+        sampled,
+        samples_in,
+    ));
+    let mut actor = Actor {
+        parts,
+        environment,
+        version,
+        seen: Seen::default(),
+        samples: Samples::default(),
+        wishes,
+        sampling,
+        trouble,
+        store_trouble: None,
+        target_trouble: None,
+        view: view_in,
+        wake_at: None,
+        preparing: None,
+        prepared: mpsc::channel(4),
+        progress,
+        held: None,
+    };
+    actor.recall_samples().await?;
+    actor.publish_wish();
+    tokio::spawn(actor.run(inbox, samples_out));
+    Ok(Handle {
+        messages,
+        view: view_out,
+    })
+}
+
+impl Actor {
+    async fn run(
+        mut self,
+        mut inbox: mpsc::Receiver<Message>,
+        mut samples: mpsc::Receiver<Vec<(RevisionId, Sample)>>,
+    ) {
+        let mut changes = self.parts.target.changes(&self.environment.scope);
+        let mut trouble = self.trouble.clone();
+        let mut progress = self.progress.subscribe();
+        self.take_pending().await;
+        loop {
+            self.look().await;
+            let pause = self.pause();
+            tokio::select! {
+                message = inbox.recv() => match message {
+                    None => return,
+                    Some(message) => self.hear(message).await,
+                },
+                Some(Prepared { deployment, result }) = self.prepared.1.recv() => {
+                    self.preparing = None;
+                    self.progress.send_replace(None);
+                    self.held = Some(match result {
+                        Ok(plan) => Input::Prepared(plan),
+                        Err(failure) => Input::NotPrepared { deployment, failure },
+                    });
+                }
+                Some(taken) = samples.recv() => self.keep_samples(taken).await,
+                changed = changes.changed() => if changed.is_err() {
+                    // The target ended; without it there is nothing to decide on.
+                    return;
+                },
+                changed = trouble.changed() => if changed.is_err() { return },
+                _ = progress.changed() => {}
+                () = sleep(pause) => {}
+            }
+        }
+    }
+
+    fn pause(&self) -> std::time::Duration {
+        let longest = if self.environment.deployment.is_some() {
+            LONGEST_SLEEP
+        } else {
+            LONGEST_SLEEP_IDLE
+        };
+        if self.store_trouble.is_some() {
+            return STORE_PAUSE;
+        }
+        let due = self
+            .wake_at
+            .map(|wake_at| wake_at.since(self.parts.clock.now()));
+        due.map_or(longest, |due| due.min(longest)).into()
+    }
+
+    /// Inputs that were stored and whose transition was not.
+    async fn take_pending(&mut self) {
+        let pending = match self.parts.store.pending(&self.environment.scope).await {
+            Ok(pending) => pending,
+            Err(error) => {
+                self.store_trouble = Some(error.to_string());
+                return;
+            }
+        };
+        for pending in pending {
+            let input = if let Some(deployment) = pending.deployment {
+                serde_json::from_value::<DeploymentRequest>(pending.payload)
+                    .ok()
+                    .map(|request| Input::Request {
+                        deployment,
+                        kind: request.wish.kind(),
+                        actor: pending.actor.clone(),
+                    })
+            } else {
+                serde_json::from_value::<Command>(pending.payload)
+                    .ok()
+                    .map(|command| Input::Command {
+                        command: command.verb.command(),
+                        deployment: command.deployment,
+                        actor: command.actor,
+                    })
+            };
+            let refused = match input {
+                None => Some("it cannot be read by this version".to_owned()),
+                Some(input) => match self.decide(&input) {
+                    Ok(decision) => {
+                        let _ = self.store(decision, vec![pending.key.clone()], None).await;
+                        None
+                    }
+                    Err(rejected) => Some(rejected.to_string()),
+                },
+            };
+            if let Some(why) = refused {
+                warn!(scope = %self.environment.scope, key = pending.key, why, "input refused");
+                let unchanged = Decision {
+                    environment: self.environment.clone(),
+                    events: Vec::new(),
+                    wake_at: self.wake_at,
+                };
+                let refused = pending.deployment.map(|id| (id, why));
+                let _ = self.store(unchanged, vec![pending.key], refused).await;
+            }
+        }
+    }
+
+    async fn hear(&mut self, message: Message) {
+        match message {
+            Message::Deploy { request, answer } => {
+                let result = self.request(request).await;
+                let _ = answer.send(result);
+            }
+            Message::Command { command, answer } => {
+                let result = self.command(command).await;
+                let _ = answer.send(result);
+            }
+        }
+    }
+
+    async fn request(&mut self, request: DeploymentRequest) -> Result<DeploymentId, Error> {
+        let kind = request.wish.kind();
+        let input = |deployment| Input::Request {
+            deployment,
+            kind,
+            actor: request.actor.clone(),
+        };
+        // Asked for what is not possible, nothing is stored and no number is used up.
+        self.decide(&input(DeploymentId(0)))?;
+        self.earlier(&request.wish)?;
+        let requested = self
+            .parts
+            .store
+            .request_deployment(NewDeployment {
+                key: None,
+                scope: request.scope.clone(),
+                kind,
+                actor: request.actor.clone(),
+                reason: request.reason.clone(),
+                request: serde_json::to_value(&request).unwrap_or(Value::Null),
+                requested_at: self.parts.clock.now(),
+            })
+            .await?;
+        let decision = self.decide(&input(requested.id))?;
+        let key = tidegate_store::Input::key_of(requested.id);
+        self.store(decision, vec![key], None).await?;
+        info!(scope = %self.environment.scope, deployment = %requested.id, "deployment begins");
+        Ok(requested.id)
+    }
+
+    async fn command(&mut self, command: Command) -> Result<(), Error> {
+        // What was seen is renewed, so that a command is judged by what is and not by what was.
+        self.observe().await;
+        let meant = self
+            .environment
+            .deployment
+            .as_ref()
+            .map(|deployment| deployment.id);
+        let input = Input::Command {
+            command: command.verb.command(),
+            deployment: command.deployment,
+            actor: command.actor.clone(),
+        };
+        let decision = self.decide(&input)?;
+        let key = format!(
+            "command/{}/{}/{}/{}",
+            self.environment.scope,
+            meant.unwrap_or(DeploymentId(0)),
+            self.version,
+            command.verb.name()
+        );
+        self.parts
+            .store
+            .accept(NewInput {
+                key: key.clone(),
+                scope: self.environment.scope.clone(),
+                kind: command.verb.name().to_owned(),
+                actor: command.actor.clone(),
+                payload: serde_json::to_value(&command).unwrap_or(Value::Null),
+                received_at: self.parts.clock.now(),
+            })
+            .await?;
+        self.store(decision, vec![key], None).await?;
+        if command.verb == Verb::Abort
+            && let Some((_, preparing)) = self.preparing.take()
+        {
+            preparing.abort();
+        }
+        Ok(())
+    }
+
+    /// The release that a rollback goes to; none for a deployment of a commit.
+    fn earlier(&self, wish: &Wish) -> Result<Option<ReleaseId>, Error> {
+        let Wish::Earlier {
+            release,
+            unverified,
+        } = wish
+        else {
+            return Ok(None);
+        };
+        let verified = &self.environment.verified;
+        let scope = &self.environment.scope;
+        if let Some(wanted) = release {
+            let known = verified
+                .iter()
+                .rev()
+                .find(|known| known.release.as_str() == wanted || &known.version == wanted);
+            return match known {
+                Some(known) => Ok(Some(known.release.clone())),
+                None if *unverified => Ok(Some(ReleaseId::new(wanted.clone()))),
+                None => Err(Error::NoTarget {
+                    why: format!("release {wanted} never finished a bake in {scope}"),
+                    mend: format!(
+                        "choose one of: {}; or add --unverified to take it all the same",
+                        list(verified)
+                    ),
+                }),
+            };
+        }
+        let present = self.environment.release.as_ref();
+        let place = verified
+            .iter()
+            .position(|known| Some(&known.release) == present);
+        let before = &verified[..place.unwrap_or(verified.len())];
+        match before.last() {
+            Some(earlier) => Ok(Some(earlier.release.clone())),
+            None => Err(Error::NoTarget {
+                why: format!("there is no verified release before the present one in {scope}"),
+                mend: if verified.len() > 1 {
+                    format!("choose one with --to: {}", list(verified))
+                } else {
+                    "deploy another commit: `tidegate deploy --ref REF`".to_owned()
+                },
+            }),
+        }
+    }
+
+    fn decide(&self, input: &Input) -> Result<Decision, tidegate_core::Rejected> {
+        step(&self.environment, input, &self.seen, self.parts.clock.now())
+    }
+
+    async fn observe(&mut self) {
+        match self.parts.target.observe(&self.environment.scope).await {
+            Ok(observation) => {
+                self.target_trouble = None;
+                self.seen.observation = observation;
+            }
+            Err(error) => self.target_trouble = Some(error.to_string()),
+        }
+        let now = self.parts.clock.now();
+        self.seen.readings = evidence::readings(
+            &self.environment,
+            &self.seen.observation,
+            &self.samples,
+            now,
+        );
+    }
+
+    /// Looks until there is nothing more to decide on what can be seen now.
+    async fn look(&mut self) {
+        loop {
+            self.observe().await;
+            let input = self.held.clone().unwrap_or(Input::Look);
+            let decision = match self.decide(&input) {
+                Ok(decision) => decision,
+                Err(rejected) => {
+                    error!(%rejected, "the engine's own input was refused");
+                    self.held = None;
+                    break;
+                }
+            };
+            self.wake_at = decision.wake_at;
+            let changed = decision.environment != self.environment || !decision.events.is_empty();
+            if changed && self.store(decision, Vec::new(), None).await.is_err() {
+                break;
+            }
+            let taken = self.held.take().is_some();
+            if !changed && !taken {
+                break;
+            }
+        }
+        self.begin_preparation().await;
+        self.sampling.send_if_modified(|sampling| {
+            let wanted = self
+                .environment
+                .deployment
+                .as_ref()
+                .is_some_and(|deployment| deployment.stage != Stage::Preparing);
+            std::mem::replace(sampling, wanted) != wanted
+        });
+        if self.environment.deployment.is_none() {
+            self.samples = Samples::default();
+        }
+        self.publish_view();
+    }
+
+    /// Stores a decision and only then lets it act.
+    async fn store(
+        &mut self,
+        decision: Decision,
+        applied: Vec<String>,
+        refused: Option<(DeploymentId, String)>,
+    ) -> Result<(), tidegate_store::Error> {
+        let now = self.parts.clock.now();
+        let id = [&self.environment, &decision.environment]
+            .into_iter()
+            .find_map(|environment| environment.deployment.as_ref())
+            .map(|deployment| deployment.id);
+        let mut deployments: Vec<DeploymentUpdate> = id
+            .and_then(|id| update(id, &decision, now))
+            .into_iter()
+            .collect();
+        if let Some((id, why)) = refused {
+            deployments.push(DeploymentUpdate {
+                id,
+                release: None,
+                status: "refused".to_owned(),
+                plan: None,
+                summary: json!({ "why": why }),
+                ended_at: Some(now),
+            });
+        }
+        let transition = Transition {
+            scope: self.environment.scope.clone(),
+            expected_version: self.version,
+            state: serde_json::to_value(&decision.environment).unwrap_or(Value::Null),
+            wake_at: decision.wake_at,
+            at: now,
+            events: decision
+                .events
+                .iter()
+                .map(|event| stored(id, event))
+                .collect(),
+            applied,
+            deployments,
+        };
+        match self.parts.store.commit(transition).await {
+            Ok(committed) => {
+                self.version = committed.version;
+                self.environment = decision.environment;
+                self.wake_at = decision.wake_at;
+                self.store_trouble = None;
+                for event in &decision.events {
+                    info!(scope = %self.environment.scope, event = event.kind(), "{}", text(event));
+                }
+                self.publish_wish();
+                Ok(())
+            }
+            Err(error) => {
+                if self.store_trouble.is_none() {
+                    error!(scope = %self.environment.scope, %error, "a transition was not stored");
+                }
+                self.store_trouble = Some(error.to_string());
+                self.reload().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// After a failed commit its outcome may be unknown: what is stored is the truth.
+    async fn reload(&mut self) {
+        let Ok(Some(stored)) = self.parts.store.load(&self.environment.scope).await else {
+            return;
+        };
+        if stored.version != self.version
+            && let Ok(environment) = serde_json::from_value(stored.state)
+        {
+            self.version = stored.version;
+            self.environment = environment;
+            self.publish_wish();
+        }
+    }
+
+    fn publish_wish(&self) {
+        let wish = Wanted {
+            revisions: self.environment.wanted(),
+            table: (self.environment.epoch.0 > 0).then(|| self.environment.route_table()),
+        };
+        self.wishes.send_if_modified(|known| {
+            let changed = known.as_ref() != Some(&wish);
+            *known = Some(wish);
+            changed
+        });
+    }
+
+    fn publish_view(&self) {
+        let performer = self.trouble.borrow().clone();
+        let trouble = [&self.store_trouble, &self.target_trouble, &performer];
+        let seen = view(Sources {
+            environment: &self.environment,
+            seen: &self.seen,
+            samples: &self.samples,
+            trouble: trouble.into_iter().flatten().cloned().collect(),
+            progress: self.progress.borrow().clone(),
+            now: self.parts.clock.now(),
+        });
+        self.view.send_replace(Arc::new(seen));
+    }
+
+    async fn begin_preparation(&mut self) {
+        let Some(deployment) = &self.environment.deployment else {
+            return;
+        };
+        if deployment.stage != Stage::Preparing || self.preparing.is_some() || self.held.is_some() {
+            return;
+        }
+        let id = deployment.id;
+        let request = match self.parts.store.deployment(id).await {
+            Ok(Some(detail)) => serde_json::from_value::<DeploymentRequest>(detail.request)
+                .map_err(|error| error.to_string()),
+            Ok(None) => Err(format!("deployment {id} is not in the store")),
+            Err(error) => {
+                self.store_trouble = Some(error.to_string());
+                return;
+            }
+        };
+        let earlier = request.as_ref().map_err(Clone::clone).and_then(|request| {
+            self.earlier(&request.wish)
+                .map_err(|error| error.to_string())
+        });
+        let (request, earlier) = match (request, earlier) {
+            (Ok(request), Ok(earlier)) => (request, earlier),
+            (Err(what), _) | (_, Err(what)) => {
+                let failure = Failure::new(FailureCode::Prepare, what);
+                self.held = Some(Input::NotPrepared {
+                    deployment: id,
+                    failure,
+                });
+                // Taken at the next look, which comes at once.
+                self.wake_at = Some(self.parts.clock.now());
+                return;
+            }
+        };
+        let preparer = Arc::clone(&self.parts.preparer);
+        let current = current(&self.environment);
+        let results = self.prepared.0.clone();
+        let progress = self.progress.clone();
+        let task = tokio::spawn(async move {
+            let says = Arc::new(move |sentence: String| {
+                progress.send_replace(Some(sentence));
+            });
+            let result = preparer
+                .prepare(id, &request, earlier, &current, says)
+                .await;
+            let _ = results
+                .send(Prepared {
+                    deployment: id,
+                    result,
+                })
+                .await;
+        });
+        // A preparation that panics must not leave the deployment waiting for ever.
+        let results = self.prepared.0.clone();
+        let abort = task.abort_handle();
+        tokio::spawn(async move {
+            if let Err(error) = task.await
+                && error.is_panic()
+            {
+                let failure = Failure::new(
+                    FailureCode::Prepare,
+                    "the preparation ended by a fault of Tidegate; please report it",
+                );
+                let _ = results
+                    .send(Prepared {
+                        deployment: id,
+                        result: Err(failure),
+                    })
+                    .await;
+            }
+        });
+        self.preparing = Some((id, abort));
+    }
+
+    async fn keep_samples(&mut self, taken: Vec<(RevisionId, Sample)>) {
+        let Some(deployment) = &self.environment.deployment else {
+            return;
+        };
+        let id = deployment.id;
+        self.samples.add(taken.clone());
+        let keep = evidence::longest_window(&self.environment);
+        self.samples.forget(keep, self.parts.clock.now());
+        // Evidence that cannot be stored still counts while the control plane lives.
+        if let Err(error) = self.parts.store.put_samples(id, taken).await {
+            warn!(%error, "samples were not stored");
+        }
+    }
+
+    async fn recall_samples(&mut self) -> Result<(), Error> {
+        let Some(deployment) = &self.environment.deployment else {
+            return Ok(());
+        };
+        let keep = evidence::longest_window(&self.environment);
+        let now = self.parts.clock.now().as_millis();
+        let since = i64::try_from(keep.as_millis()).map_or(0, |keep| now - keep);
+        for revision in self.environment.revisions.keys() {
+            let samples = self
+                .parts
+                .store
+                .samples(deployment.id, revision, Timestamp::from_millis(since))
+                .await?;
+            self.samples.add(
+                samples
+                    .into_iter()
+                    .map(|sample| (revision.clone(), sample))
+                    .collect(),
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Without a deployment the target's changes are enough to wake for; this is for the rest.
+const LONGEST_SLEEP_IDLE: Duration = Duration::from_mins(5);
+
+/// What is there, as the plan needs it.
+pub(crate) fn current(environment: &Environment) -> Current {
+    let spec = |revision: &RevisionId| {
+        environment
+            .revisions
+            .get(revision)
+            .map(|wanted| (wanted.spec.clone(), wanted.replicas))
+    };
+    environment
+        .components
+        .iter()
+        .map(|(name, component)| {
+            let serving = component
+                .serving
+                .as_ref()
+                .and_then(|id| spec(id).map(|(spec, replicas)| (id.clone(), spec, replicas)));
+            let warm = component.warm.as_ref().and_then(|warm| {
+                spec(&warm.revision).map(|(spec, _)| (warm.revision.clone(), spec))
+            });
+            (name.clone(), tidegate_plan::Running { serving, warm })
+        })
+        .collect()
+}
+
+fn list(verified: &[tidegate_core::Verified]) -> String {
+    if verified.is_empty() {
+        return "none is verified yet".to_owned();
+    }
+    let names: Vec<String> = verified
+        .iter()
+        .rev()
+        .take(5)
+        .map(|known| format!("{} ({})", known.version, known.release))
+        .collect();
+    names.join(", ")
+}
+
+fn stored(deployment: Option<DeploymentId>, event: &Event) -> NewEvent {
+    let actor = match event {
+        Event::Requested { actor, .. }
+        | Event::Paused { actor }
+        | Event::Resumed { actor }
+        | Event::Skipped { actor, .. }
+        | Event::Aborted { actor } => Some(actor.clone()),
+        _ => None,
+    };
+    NewEvent {
+        deployment,
+        kind: event.kind().to_owned(),
+        schema: EVENT_SCHEMA,
+        actor,
+        payload: serde_json::to_value(event).unwrap_or(Value::Null),
+    }
+}
+
+/// What lists show of a deployment after this decision.
+fn update(id: DeploymentId, decision: &Decision, now: Timestamp) -> Option<DeploymentUpdate> {
+    if decision.events.is_empty() {
+        return None;
+    }
+    let ended = decision
+        .environment
+        .latest
+        .as_ref()
+        .filter(|ended| decision.environment.deployment.is_none() && ended.deployment == id);
+    let running = decision.environment.deployment.as_ref();
+    let plan = running.and_then(|deployment| deployment.plan.as_ref());
+    let status = match (ended, running.map(|deployment| &deployment.stage)) {
+        (Some(ended), _) => outcome_word(ended.outcome),
+        (None, Some(Stage::Preparing)) => "preparing",
+        (None, Some(Stage::Rolling(_))) => "rolling",
+        (None, Some(Stage::GoingBack { .. })) => "going_back",
+        (None, None) => return None,
+    };
+    let release = plan
+        .map(|plan| plan.release.clone())
+        .or_else(|| ended.and_then(|ended| ended.release.clone()));
+    let version = plan
+        .map(|plan| plan.version.clone())
+        .or_else(|| ended.and_then(|ended| ended.version.clone()));
+    let failure = ended.and_then(|ended| ended.failure.clone());
+    // The plan is frozen once; it is stored with the transition that brought it.
+    let planned = decision
+        .events
+        .iter()
+        .any(|event| matches!(event, Event::Planned { .. }));
+    Some(DeploymentUpdate {
+        id,
+        release,
+        status: status.to_owned(),
+        plan: plan
+            .filter(|_| planned)
+            .and_then(|plan| serde_json::to_value(plan).ok()),
+        summary: json!({ "version": version, "failure": failure }),
+        ended_at: ended.map(|_| now),
+    })
+}
+
+/// The stable word for an outcome.
+pub(crate) const fn outcome_word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Succeeded => "succeeded",
+        Outcome::Failed => "failed",
+        Outcome::RolledBack => "rolled_back",
+        Outcome::Degraded => "degraded",
+    }
+}
+
+fn text(event: &Event) -> String {
+    serde_json::to_string(event).unwrap_or_default()
+}

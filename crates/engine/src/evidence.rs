@@ -1,0 +1,92 @@
+//! The samples of a deployment, and what its guards read from them.
+
+use std::collections::BTreeMap;
+
+use tidegate_analysis::{Evidence, Summary};
+use tidegate_core::Environment;
+use tidegate_types::{Duration, GuardReading, Observation, RevisionId, Sample, Timestamp};
+
+/// The samples that the guards of the deployment under way may need.
+#[derive(Debug, Default)]
+pub(crate) struct Samples {
+    by_revision: BTreeMap<RevisionId, Vec<Sample>>,
+}
+
+/// Statistics for people look back this far.
+const SHOWN: Duration = Duration::from_mins(1);
+
+impl Samples {
+    pub(crate) fn add(&mut self, taken: Vec<(RevisionId, Sample)>) {
+        for (revision, sample) in taken {
+            self.by_revision.entry(revision).or_default().push(sample);
+        }
+    }
+
+    /// Drops what is older than `keep` before `now`.
+    pub(crate) fn forget(&mut self, keep: Duration, now: Timestamp) {
+        for samples in self.by_revision.values_mut() {
+            samples.retain(|sample| now.since(sample.to) <= keep);
+        }
+        self.by_revision.retain(|_, samples| !samples.is_empty());
+    }
+
+    fn of(&self, revision: &RevisionId) -> &[Sample] {
+        self.by_revision.get(revision).map_or(&[], Vec::as_slice)
+    }
+
+    /// What a revision did lately, for people.
+    pub(crate) fn summary(&self, revision: &RevisionId, now: Timestamp) -> Option<Summary> {
+        let samples = self.of(revision);
+        let first = samples
+            .iter()
+            .position(|sample| now.since(sample.from) <= SHOWN)?;
+        Some(tidegate_analysis::summary(&samples[first..]))
+    }
+}
+
+/// The longest window that a guard of the deployment under way looks back.
+pub(crate) fn longest_window(environment: &Environment) -> Duration {
+    let plan = environment
+        .deployment
+        .as_ref()
+        .and_then(|deployment| deployment.plan.as_ref());
+    let windows = plan
+        .into_iter()
+        .flat_map(|plan| &plan.rollouts)
+        .flat_map(|rollout| &rollout.guards)
+        .filter_map(|guard| guard.condition.window());
+    windows.max().unwrap_or(SHOWN).max(SHOWN)
+}
+
+/// What every guard of every rollout that has begun says now.
+pub(crate) fn readings(
+    environment: &Environment,
+    observation: &Observation,
+    samples: &Samples,
+    now: Timestamp,
+) -> Vec<Vec<GuardReading>> {
+    let Some(deployment) = &environment.deployment else {
+        return Vec::new();
+    };
+    let begun = deployment.begun().iter().zip(&deployment.progress);
+    begun
+        .map(|(rollout, progress)| {
+            let Some(candidate) = &rollout.candidate else {
+                return Vec::new();
+            };
+            let facts = observation.revisions.get(&candidate.id);
+            let evidence = Evidence {
+                samples: samples.of(&candidate.id),
+                since: progress.first_traffic_at,
+                failed_checks: facts.map_or(0, |facts| facts.failed_checks),
+                restarts: facts
+                    .map_or(0, |facts| facts.exits.saturating_sub(progress.exits_before)),
+            };
+            rollout
+                .guards
+                .iter()
+                .map(|guard| tidegate_analysis::read(guard, &evidence, now))
+                .collect()
+        })
+        .collect()
+}
