@@ -1,0 +1,480 @@
+//! The table itself, in the order in which it is documented.
+
+use super::{Form, Key, Naming};
+use crate::scalar::Kind;
+
+const TEXT: Form = Form::Scalar(Kind::Text);
+const COMMAND: Form = Form::Scalar(Kind::Command);
+const NAME: Form = Form::Scalar(Kind::Name);
+const BOOLEAN: Form = Form::Scalar(Kind::Boolean);
+const DURATION: Form = Form::Scalar(Kind::Duration);
+const POSITIVE: Form = Form::Scalar(Kind::PositiveDuration);
+const SHARE: Form = Form::Scalar(Kind::Share);
+const SIZE: Form = Form::Scalar(Kind::Size);
+const PATH: Form = Form::Scalar(Kind::Path);
+const URL_PATH: Form = Form::Scalar(Kind::UrlPath);
+const VERBATIM: Form = Form::Scalar(Kind::Verbatim);
+const MAPPING: Form = Form::Mapping;
+
+const fn integer(least: u32, most: u32) -> Form {
+    Form::Scalar(Kind::Integer { least, most })
+}
+
+const fn choice(words: &'static [&'static str]) -> Form {
+    Form::Scalar(Kind::Choice(words))
+}
+
+/// Every key.
+pub(crate) const KEYS: &[Key] = &[
+    Key::new("version", &[integer(1, 1)], "Version of the manifest's format.")
+        .default("1")
+        .details("There is only version 1.")
+        .example("1"),
+    Key::new("project", &[NAME], "Name of the project.")
+        .required()
+        .details(
+            "One repository, one project. With the environment's name it is what is deployed to, \
+             as in `shop/production`; do not change it once something is deployed.",
+        )
+        .example("shop"),
+    Key::new(
+        "components",
+        &[Form::Named(Naming::Name)],
+        "The deployable parts of the project, by name.",
+    )
+    .required()
+    .details("Names have 1 to 40 lower-case letters, digits and `-`, and start with a letter.")
+    .example("{ api: { command: ./api, port: auto } }"),
+    Key::new("components.*", &[MAPPING], "One deployable part.")
+        .details("It has either `command`, and runs as processes, or `static`, and is files that the proxy serves.")
+        .example("{ command: ./api --port $PORT, port: auto }"),
+    Key::new("components.*.path", &[PATH], "Where its files are, in the repository.")
+        .default(".")
+        .details("The component counts as changed only when something below this path, or its build, changes.")
+        .example("apps/api"),
+    Key::new("components.*.build", &[MAPPING], "How its artifact is made.")
+        .details(
+            "Runs once per commit in a clean checkout; the same bytes then go to each environment. \
+             Without it the artifact is `path` as it is committed.",
+        )
+        .example("{ run: cargo build --release, output: target/release/api }"),
+    Key::new("components.*.build.run", &[COMMAND], "The command that builds, run by `/bin/sh -c`.")
+        .required()
+        .example("cargo build --release"),
+    Key::new(
+        "components.*.build.output",
+        &[PATH],
+        "The file or folder that is the artifact, relative to `directory`.",
+    )
+    .required()
+    .details("`.` takes the whole folder.")
+    .example("target/release/api"),
+    Key::new("components.*.build.directory", &[PATH], "Where `run` runs, in the repository.")
+        .depends("the component's `path`")
+        .example("apps/api"),
+    Key::new("components.*.build.timeout", &[POSITIVE], "A build that runs longer has failed.")
+        .default("15m")
+        .example("30m"),
+    Key::new("components.*.command", &[COMMAND], "What runs: by `/bin/sh -c`, in the artifact's folder.")
+        .details("Required, unless the component is `static`. It finds its port in `$PORT`.")
+        .example("./api --port $PORT"),
+    Key::new(
+        "components.*.port",
+        &[choice(&["auto", "none"]), integer(1, 65535)],
+        "The port on which the process listens.",
+    )
+    .depends("`auto` with a route or an HTTP or TCP health check, otherwise `none`")
+    .details(
+        "`auto`: each instance is given a free port in `$PORT`. `none`: it does not listen. A number: \
+         a port that the process insists on; then there can be only one instance at a time, so \
+         `replicas` is 1 and the strategy is `recreate`.",
+    )
+    .example("auto"),
+    Key::new("components.*.replicas", &[integer(1, 1000)], "How many instances run.")
+        .default("1")
+        .details("An environment can say otherwise in its own `replicas`.")
+        .example("2"),
+    Key::new("components.*.depends_on", &[Form::List], "Components that are deployed before this one.")
+        .default("[]")
+        .example("[db]"),
+    Key::new("components.*.depends_on.*", &[NAME], "A component that is deployed before this one.").example("db"),
+    Key::new("components.*.health", &[URL_PATH, MAPPING], "How the health of an instance is told.")
+        .depends("a TCP check when it listens, otherwise that it has run for `1s`")
+        .details(
+            "One of `path`, `tcp`, `command` or `running`. The short form is the path alone: \
+             `health: /health`.",
+        )
+        .example("{ path: /health, interval: 2s }"),
+    Key::new("components.*.health.path", &[URL_PATH], "Healthy when GET on this path answers 200 to 399.")
+        .example("/health"),
+    Key::new("components.*.health.ready", &[URL_PATH], "Fit for traffic when GET on this path answers 200 to 399.")
+        .depends("the same check as for health")
+        .details(
+            "An instance that is alive but not ready gets no requests and is not replaced.",
+        )
+        .example("/ready"),
+    Key::new("components.*.health.tcp", &[BOOLEAN], "Healthy when the port accepts a connection.")
+        .default("false")
+        .example("true"),
+    Key::new("components.*.health.command", &[COMMAND], "Healthy when this command exits with 0.")
+        .details("Run with the instance's variables, in its folder.")
+        .example("./check"),
+    Key::new("components.*.health.running", &[POSITIVE], "Healthy when the process has run for this long.")
+        .default("1s")
+        .details("It holds only when there is no other check and the component does not listen.")
+        .example("2s"),
+    Key::new("components.*.health.interval", &[POSITIVE], "Time between two checks.")
+        .default("2s")
+        .example("5s"),
+    Key::new("components.*.health.timeout", &[POSITIVE], "A check without an answer by then has failed.")
+        .default("1s")
+        .example("3s"),
+    Key::new(
+        "components.*.health.retries",
+        &[integer(1, 1000)],
+        "So many failures in a row make an instance unhealthy.",
+    )
+    .default("3")
+    .example("5"),
+    Key::new("components.*.health.start_period", &[DURATION], "Failures this soon after the start do not count.")
+        .default("0s")
+        .example("20s"),
+    Key::new(
+        "components.*.health.deadline",
+        &[POSITIVE],
+        "An instance that is not ready this long after its start has failed.",
+    )
+    .default("60s")
+    .example("2m"),
+    Key::new("components.*.stop", &[MAPPING], "How an instance is stopped.")
+        .details(
+            "First it gets no new requests and `drain` passes or its last request ends; then it gets \
+             `signal`; then, `timeout` later, SIGKILL.",
+        )
+        .example("{ signal: SIGINT, timeout: 30s }"),
+    Key::new(
+        "components.*.stop.signal",
+        &[choice(&["SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2"])],
+        "The signal that asks its processes to end.",
+    )
+    .default("SIGTERM")
+    .example("SIGINT"),
+    Key::new("components.*.stop.timeout", &[DURATION], "Time between `signal` and SIGKILL.")
+        .default("10s")
+        .example("30s"),
+    Key::new("components.*.stop.drain", &[DURATION], "Requests in flight get at most this long to end.")
+        .default("30s")
+        .example("1m"),
+    Key::new("components.*.log", &[MAPPING], "How much of an instance's output is kept.")
+        .example("{ file_size: 16MiB, files: 5 }"),
+    Key::new("components.*.log.file_size", &[SIZE], "A log file is rotated at this size.")
+        .default("8MiB")
+        .example("16MiB"),
+    Key::new(
+        "components.*.log.files",
+        &[integer(1, 100)],
+        "So many log files are kept, the current one included.",
+    )
+    .default("3")
+    .example("5"),
+    Key::new(
+        "components.*.route",
+        &[choice(&["none"]), URL_PATH, MAPPING],
+        "Which requests come here.",
+    )
+    .depends(
+        "`/` for the only static site, or for a component with a `port` when nothing else could \
+         take requests; otherwise none",
+    )
+    .details(
+        "The longest matching path wins, and a named host wins over any host. The short form is the \
+         path alone: `route: /api`. `none` takes no requests, also where the default would.",
+    )
+    .example("{ path: /api, host: shop.example.com }"),
+    Key::new("components.*.route.path", &[URL_PATH], "Only paths that are this or below it.")
+        .default("/")
+        .example("/api"),
+    Key::new("components.*.route.host", &[Form::Scalar(Kind::Host)], "Only requests for this host.")
+        .depends("any host")
+        .example("shop.example.com"),
+    Key::new(
+        "components.*.route.strip_prefix",
+        &[BOOLEAN],
+        "Remove `path` from the request before it goes on.",
+    )
+    .default("false")
+    .example("true"),
+    Key::new(
+        "components.*.env",
+        &[Form::Named(Naming::Variable)],
+        "The variables that the component is given.",
+    )
+    .details(
+        "Every variable is declared here; environments give values. A value alone is the default of \
+         a text: `GREETING: hello`.",
+    )
+    .example("{ LOG_LEVEL: { type: \"enum(debug, info)\", default: info }, GREETING: hello }"),
+    Key::new("components.*.env.*", &[VERBATIM, MAPPING], "A variable.").example("hello"),
+    Key::new(
+        "components.*.env.*.type",
+        &[Form::Scalar(Kind::VariableType)],
+        "Which values it takes.",
+    )
+    .default("text")
+    .details(
+        "`text`, `integer`, `number`, `boolean`, `url`, `port`, `duration`, or a list of values as \
+         in \"enum(debug, info, warn)\".",
+    )
+    .example("\"enum(debug, info, warn)\""),
+    Key::new("components.*.env.*.default", &[VERBATIM], "Its value where the environment gives none.")
+        .example("info"),
+    Key::new("components.*.env.*.description", &[TEXT], "What it is for.")
+        .example("How much is logged"),
+    Key::new(
+        "components.*.env.*.required",
+        &[BOOLEAN],
+        "Whether every environment must have a value for it.",
+    )
+    .default("false")
+    .details("A default is a value, too.")
+    .example("true"),
+    Key::new(
+        "components.*.static",
+        &[BOOLEAN, MAPPING],
+        "Files that the proxy serves; no process runs.",
+    )
+    .default("false")
+    .details("The files are those of the artifact. The short form is `static: true`.")
+    .example("{ single_page: true }"),
+    Key::new(
+        "components.*.static.single_page",
+        &[BOOLEAN],
+        "Answer unknown paths without an extension with `/index.html`.",
+    )
+    .default("false")
+    .details("For applications that route in the browser.")
+    .example("true"),
+    Key::new(
+        "components.*.strategy",
+        &[choice(&STRATEGIES), MAPPING],
+        "How this component is rolled out, in place of the environment's strategy.",
+    )
+    .depends("the environment's; `recreate` with a fixed port")
+    .details("It is written like `environments.*.strategy`.")
+    .example("recreate"),
+    Key::new(
+        "environments",
+        &[Form::Named(Naming::Name)],
+        "Where releases run, by name.",
+    )
+    .depends("one environment `local` with every default")
+    .example("{ staging: { strategy: rolling } }"),
+    Key::new("environments.*", &[MAPPING, Form::Nothing], "One place where releases run.")
+        .example("{ listen: 8080, strategy: canary }"),
+    Key::new(
+        "environments.*.listen",
+        &[integer(1, 65535), Form::Scalar(Kind::Address)],
+        "Where the environment is reached.",
+    )
+    .depends("a free port on 127.0.0.1, chosen once and kept")
+    .details("A number alone is a port on 127.0.0.1.")
+    .example("127.0.0.1:8080"),
+    Key::new(
+        "environments.*.strategy",
+        &[choice(&STRATEGIES), MAPPING],
+        "How components go from one release to the next.",
+    )
+    .default("blue_green")
+    .details(
+        "One of `recreate`, `rolling`, `blue_green` and `canary`: the word alone with its defaults, \
+         or a mapping with that one key.",
+    )
+    .example("{ canary: { steps: [10%, 50%, 100%], bake: 2m } }"),
+    Key::new(
+        "environments.*.strategy.recreate",
+        &[MAPPING],
+        "Stop the old, then start the new: nobody answers in between.",
+    )
+    .example("{ bake: 10s }"),
+    Key::new("environments.*.strategy.recreate.bake", &[DURATION], "How long the new is watched after its start.")
+        .default("10s")
+        .example("30s"),
+    Key::new(
+        "environments.*.strategy.rolling",
+        &[MAPPING],
+        "Replace a few instances at a time.",
+    )
+    .example("{ max_surge: 1, max_unavailable: 0 }"),
+    Key::new(
+        "environments.*.strategy.rolling.max_surge",
+        &[integer(0, 1000)],
+        "So many instances more than `replicas` may run.",
+    )
+    .default("1")
+    .example("2"),
+    Key::new(
+        "environments.*.strategy.rolling.max_unavailable",
+        &[integer(0, 1000)],
+        "So many instances fewer than `replicas` may run.",
+    )
+    .default("0")
+    .details("It and `max_surge` cannot both be 0.")
+    .example("1"),
+    Key::new(
+        "environments.*.strategy.rolling.bake",
+        &[DURATION],
+        "How long the new is watched after the last instances.",
+    )
+    .default("10s")
+    .example("1m"),
+    Key::new(
+        "environments.*.strategy.blue_green",
+        &[MAPPING],
+        "Start all of the new beside the old, then switch all traffic at once.",
+    )
+    .example("{ canary: 10%, bake: 5m, keep: 24h }"),
+    Key::new(
+        "environments.*.strategy.blue_green.canary",
+        &[SHARE, MAPPING],
+        "A share of the traffic for the new before the switch.",
+    )
+    .depends("no traffic before the switch")
+    .details("The short form is the share alone; it is watched for `bake`.")
+    .example("{ share: 10%, bake: 5m }"),
+    Key::new("environments.*.strategy.blue_green.canary.share", &[SHARE], "The share.")
+        .required()
+        .example("10%"),
+    Key::new(
+        "environments.*.strategy.blue_green.canary.bake",
+        &[DURATION],
+        "How long the share is watched.",
+    )
+    .depends("the `bake` of `blue_green`")
+    .example("5m"),
+    Key::new(
+        "environments.*.strategy.blue_green.bake",
+        &[DURATION],
+        "How long the new is watched after the switch.",
+    )
+    .default("10s")
+    .example("5m"),
+    Key::new(
+        "environments.*.strategy.blue_green.keep",
+        &[DURATION],
+        "How long the old stays warm after the deployment.",
+    )
+    .default("15m")
+    .details("Until then going back takes one switch and starts nothing.")
+    .example("24h"),
+    Key::new(
+        "environments.*.strategy.canary",
+        &[MAPPING],
+        "Shift the traffic to the new by degrees.",
+    )
+    .example("{ steps: [10%, 50%, 100%], bake: 10m, keep: 1h }"),
+    Key::new(
+        "environments.*.strategy.canary.steps",
+        &[Form::List],
+        "Growing shares of the traffic, the last one `100%`.",
+    )
+    .default("[10%, 50%, 100%]")
+    .example("[5%, { share: 50%, bake: 2m }, 100%]"),
+    Key::new(
+        "environments.*.strategy.canary.steps.*",
+        &[SHARE, MAPPING],
+        "A share, and how long it is watched.",
+    )
+    .details("The short form is the share alone; it is watched for `bake`.")
+    .example("{ share: 50%, bake: 2m }"),
+    Key::new("environments.*.strategy.canary.steps.*.share", &[SHARE], "The share.")
+        .required()
+        .example("50%"),
+    Key::new(
+        "environments.*.strategy.canary.steps.*.bake",
+        &[DURATION],
+        "How long this step is watched.",
+    )
+    .depends("the `bake` of `canary`")
+    .example("2m"),
+    Key::new("environments.*.strategy.canary.bake", &[DURATION], "How long each step is watched.")
+        .default("10s")
+        .example("10m"),
+    Key::new(
+        "environments.*.strategy.canary.keep",
+        &[DURATION],
+        "How long the old stays warm after the deployment.",
+    )
+    .default("15m")
+    .details("Until then going back takes one switch and starts nothing.")
+    .example("1h"),
+    Key::new(
+        "environments.*.env",
+        &[Form::Named(Naming::Variable)],
+        "Values for variables that components declare.",
+    )
+    .details("A value goes to every component that declares the variable.")
+    .example("{ LOG_LEVEL: warn }"),
+    Key::new("environments.*.env.*", &[VERBATIM], "The value of a variable.").example("warn"),
+    Key::new(
+        "environments.*.replicas",
+        &[Form::Named(Naming::Name)],
+        "How many instances of a component run here, by component.",
+    )
+    .depends("the component's own `replicas`")
+    .example("{ api: 4 }"),
+    Key::new(
+        "environments.*.replicas.*",
+        &[integer(1, 1000)],
+        "How many instances of this component run here.",
+    )
+    .example("4"),
+    Key::new("environments.*.rollback", &[MAPPING], "What goes back by itself.")
+        .example("{ when: [error_rate > 5% for 2m], without_evidence: hold }"),
+    Key::new(
+        "environments.*.rollback.when",
+        &[Form::List],
+        "Guards: any of them, breached, goes back.",
+    )
+    .default("[health_check_failures >= 3, restarts >= 3]")
+    .details(
+        "The two guards of the default also hold beside a list of your own, unless it has one on \
+         the same metric. Known metrics are `error_rate`, `p50`, `p95`, `p99`, \
+         `health_check_failures` and `restarts`. Guards on traffic (the first four) look back over \
+         `for`, `1m` when it is left out, and no watched `bake` may be shorter than that.",
+    )
+    .example("[error_rate > 5% for 2m, p95 > 5s, restarts >= 3]"),
+    Key::new(
+        "environments.*.rollback.when.*",
+        &[Form::Scalar(Kind::Guard), MAPPING],
+        "A guard.",
+    )
+    .example("error_rate > 5% for 2m"),
+    Key::new(
+        "environments.*.rollback.when.*.condition",
+        &[Form::Scalar(Kind::Guard)],
+        "The guard itself.",
+    )
+    .required()
+    .example("error_rate > 5% for 2m"),
+    Key::new(
+        "environments.*.rollback.when.*.min_requests",
+        &[integer(1, 1_000_000_000)],
+        "Below so many requests in the time it looks back, a guard on traffic judges nothing.",
+    )
+    .default("50")
+    .example("100"),
+    Key::new(
+        "environments.*.rollback.without_evidence",
+        &[choice(&["hold", "proceed", "roll_back"])],
+        "What happens when a bake ends with too few requests to judge.",
+    )
+    .default("hold")
+    .details(
+        "`hold` waits for more requests or for a person; `proceed` goes on and says so in the \
+         journal; `roll_back` goes back.",
+    )
+    .example("proceed"),
+];
+
+/// The words for the strategies.
+pub(crate) const STRATEGIES: [&str; 4] = ["recreate", "rolling", "blue_green", "canary"];
