@@ -1,1 +1,36 @@
-//! To come.
+//! The data plane: an HTTP proxy that splits traffic between revisions.
+//!
+//! It runs as a process of its own, so that a control plane that restarts, upgrades or dies takes
+//! no request with it. It knows routes, endpoints and counters ([`tidegate_types::data_plane`]),
+//! and nothing about deployments.
+//!
+//! A control thread holds the tables and the control socket. Each worker is a thread with a
+//! single-threaded runtime, its own copy of every table and its own connections to the endpoints;
+//! workers share nothing on the path of a request but counters of which each writes its own part.
+
+mod answer;
+pub mod client;
+mod connection;
+mod control;
+mod disk;
+mod ejection;
+mod endpoint;
+mod files;
+mod forward;
+mod framing;
+mod head;
+mod limits;
+mod live;
+mod lock;
+mod meter;
+mod path;
+mod pick;
+mod registry;
+mod routing;
+mod run;
+mod table;
+mod upgrade;
+mod worker;
+
+pub use limits::Limits;
+pub use run::{Error, Options, run, run_with};

@@ -1,0 +1,311 @@
+//! What a client gets: an endpoint's answer, a file, or words of our own.
+
+use std::{
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderName, HeaderValue, Request, Response, StatusCode,
+    header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, SERVER},
+};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use crate::{
+    connection::Busy,
+    endpoint::{Backend, Connection, Endpoint},
+    files::FileBody,
+    worker::Worker,
+};
+
+const REASON: HeaderName = HeaderName::from_static("tidegate-reason");
+
+/// Why the proxy itself answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Own {
+    /// The request cannot be trusted.
+    BadRequest,
+    /// No route takes it.
+    NoRoute,
+    /// The header asks for a revision that is not there.
+    NoSuchRevision,
+    /// Nobody is there to answer.
+    NobodyReady,
+    /// Whoever was asked did not answer properly.
+    BadGateway,
+    /// Whoever was asked did not answer in time.
+    Timeout,
+}
+
+impl Own {
+    fn parts(self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::BadRequest => (
+                StatusCode::BAD_REQUEST,
+                "bad-request",
+                "the request is malformed",
+            ),
+            Self::NoRoute => (
+                StatusCode::NOT_FOUND,
+                "no-route",
+                "no route takes this host and path",
+            ),
+            Self::NoSuchRevision => (
+                StatusCode::NOT_FOUND,
+                "no-such-revision",
+                "the revision that the header Tidegate-Revision asks for is not routed to",
+            ),
+            Self::NobodyReady => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "nobody-ready",
+                "no instance is ready to answer; try again in a moment",
+            ),
+            Self::BadGateway => (
+                StatusCode::BAD_GATEWAY,
+                "no-answer",
+                "the application did not answer properly",
+            ),
+            Self::Timeout => (
+                StatusCode::GATEWAY_TIMEOUT,
+                "timeout",
+                "the application did not answer in time",
+            ),
+        }
+    }
+
+    /// The answer, as JSON when the client would rather have that.
+    pub(crate) fn answer(self, json: bool, detail: Option<&str>) -> Response<AnswerKind> {
+        let (status, reason, sentence) = self.parts();
+        let sentence = detail.unwrap_or(sentence);
+        // The sentences are ours and need no escaping.
+        let (body, content_type) = if json {
+            let text = format!(
+                "{{\"from\":\"tidegate\",\"status\":{},\"reason\":\"{reason}\",\"message\":\"{sentence}\"}}\n",
+                status.as_u16()
+            );
+            (text, "application/json")
+        } else {
+            let text = format!("Tidegate: {} ({reason}): {sentence}.\n", status.as_u16());
+            (text, "text/plain; charset=utf-8")
+        };
+        let mut response = Response::new(AnswerKind::Fixed(Some(Bytes::from(body))));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(SERVER, HeaderValue::from_static("tidegate"));
+        headers.insert(REASON, HeaderValue::from_static(reason));
+        if self == Self::NobodyReady {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if self == Self::BadRequest {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+/// Whether a client would rather have JSON than text.
+pub(crate) fn wants_json<B>(request: &Request<B>) -> bool {
+    request
+        .headers()
+        .get(http::header::ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.contains("application/json"))
+}
+
+/// A request that a revision answers: in flight until it is dropped, and then counted.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    worker: usize,
+    backend: Rc<Backend>,
+    endpoint: Option<Rc<Endpoint>>,
+    started: Instant,
+    failed: bool,
+    counted: bool,
+}
+
+impl Ticket {
+    /// A request begins. `started` is when its head was read.
+    pub(crate) fn new(
+        worker: &Worker,
+        backend: Rc<Backend>,
+        endpoint: Option<Rc<Endpoint>>,
+        started: Instant,
+    ) -> Self {
+        if let Some(endpoint) = &endpoint {
+            endpoint.begin(worker.index);
+        }
+        Self {
+            worker: worker.index,
+            backend,
+            endpoint,
+            started,
+            failed: false,
+            counted: true,
+        }
+    }
+
+    /// The revision failed it.
+    pub(crate) fn fail(&mut self) {
+        self.failed = true;
+    }
+
+    /// It is tried elsewhere, or was not the revision's to answer: not counted.
+    pub(crate) fn discard(mut self) {
+        self.counted = false;
+    }
+
+    /// Counts it now; it stays in flight.
+    pub(crate) fn count(&mut self) {
+        if std::mem::take(&mut self.counted) {
+            let elapsed = self.started.elapsed();
+            self.backend.meter.record(self.worker, self.failed, elapsed);
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        // First counted, then no longer in flight: who sees that nothing is in flight has all
+        // counts.
+        self.count();
+        if let Some(endpoint) = &self.endpoint {
+            endpoint.end(self.worker);
+        }
+    }
+}
+
+/// The body of an answer. Its connection is busy as long as there is one.
+#[derive(Debug)]
+pub(crate) struct AnswerBody {
+    kind: AnswerKind,
+    _busy: Busy,
+}
+
+impl AnswerBody {
+    pub(crate) fn new(kind: AnswerKind, busy: Busy) -> Self {
+        Self { kind, _busy: busy }
+    }
+}
+
+/// Why an answer broke off.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BodyError {
+    /// The endpoint broke off.
+    #[error(transparent)]
+    Endpoint(hyper::Error),
+    /// The file cannot be read to the end.
+    #[error(transparent)]
+    File(std::io::Error),
+}
+
+/// Where the body comes from.
+#[derive(Debug)]
+pub(crate) enum AnswerKind {
+    Fixed(Option<Bytes>),
+    Endpoint(EndpointBody),
+    File(FileBody, Ticket),
+}
+
+/// The body of an endpoint's answer; gives the connection back when it has ended.
+#[derive(Debug)]
+pub(crate) struct EndpointBody {
+    incoming: Incoming,
+    /// None once the answer has ended.
+    running: Option<(Ticket, Connection)>,
+    worker: Rc<Worker>,
+}
+
+impl EndpointBody {
+    pub(crate) fn new(
+        incoming: Incoming,
+        ticket: Ticket,
+        connection: Connection,
+        worker: Rc<Worker>,
+    ) -> Self {
+        let mut body = Self {
+            incoming,
+            running: Some((ticket, connection)),
+            worker,
+        };
+        body.end_if_complete();
+        body
+    }
+
+    /// The end may be known before anybody asks for more, and then nobody asks.
+    fn end_if_complete(&mut self) {
+        if self.incoming.is_end_stream() {
+            self.end();
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some((ticket, connection)) = self.running.take()
+            && let Some(endpoint) = &ticket.endpoint
+        {
+            endpoint.give_back(connection, &self.worker.limits);
+        }
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut self.kind {
+            AnswerKind::Fixed(bytes) => {
+                Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))))
+            }
+            AnswerKind::File(file, ticket) => match file.next() {
+                Some(Err(error)) => {
+                    ticket.fail();
+                    Poll::Ready(Some(Err(BodyError::File(error))))
+                }
+                next => {
+                    Poll::Ready(next.map(|bytes| bytes.map(Frame::data).map_err(BodyError::File)))
+                }
+            },
+            AnswerKind::Endpoint(body) => {
+                let poll = Pin::new(&mut body.incoming).poll_frame(context);
+                match &poll {
+                    Poll::Ready(None) => body.end(),
+                    Poll::Ready(Some(Ok(_))) => body.end_if_complete(),
+                    Poll::Ready(Some(Err(_))) => {
+                        if let Some((mut ticket, _)) = body.running.take() {
+                            ticket.fail();
+                        }
+                    }
+                    Poll::Pending => {}
+                }
+                poll.map_err(BodyError::Endpoint)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            AnswerKind::Fixed(bytes) => bytes.is_none(),
+            AnswerKind::Endpoint(body) => body.incoming.is_end_stream(),
+            AnswerKind::File(file, _) => file.left() == 0,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            AnswerKind::Fixed(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            AnswerKind::Endpoint(body) => body.incoming.size_hint(),
+            AnswerKind::File(file, _) => SizeHint::with_exact(file.left()),
+        }
+    }
+}

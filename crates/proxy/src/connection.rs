@@ -1,0 +1,231 @@
+//! A connection of a client.
+
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    rc::Rc,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use hyper::{Request, body::Incoming, server::conn::http1::Builder, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+use crate::{
+    forward,
+    framing::{Fault, Framing},
+    limits::Limits,
+    worker::{Listed, ScopeState, Worker},
+};
+
+/// Milliseconds since the process began to count them, at least 1.
+fn now() -> u64 {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX) + 1
+}
+
+/// What a connection is doing. Shared with its socket, which must be `Send`; all of it happens on
+/// one thread.
+#[derive(Debug)]
+pub(crate) struct Activity {
+    /// A request is being answered.
+    busy: AtomicBool,
+    /// Since when there is none.
+    idle_since: AtomicU64,
+    /// Since when a head is under way; 0 when none is.
+    head_since: AtomicU64,
+    fault: AtomicU8,
+}
+
+impl Activity {
+    pub(crate) fn new() -> Self {
+        Self {
+            busy: AtomicBool::new(false),
+            idle_since: AtomicU64::new(now()),
+            head_since: AtomicU64::new(0),
+            fault: AtomicU8::new(0),
+        }
+    }
+
+    /// Whether the client has been silent for too long.
+    pub(crate) fn is_overdue(&self, limits: &Limits) -> bool {
+        if self.busy.load(Relaxed) {
+            return false;
+        }
+        let (since, limit) = match self.head_since.load(Relaxed) {
+            0 => (self.idle_since.load(Relaxed), limits.client_idle),
+            head => (head, limits.request_head),
+        };
+        Duration::from_millis(now().saturating_sub(since)) > limit
+    }
+
+    /// What is wrong with what the client sent.
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        match self.fault.load(Relaxed) {
+            0 => None,
+            1 => Some(Fault::TwoLengths),
+            _ => Some(Fault::BareLineFeed),
+        }
+    }
+
+    fn set_fault(&self, fault: Fault) {
+        let code = match fault {
+            Fault::TwoLengths => 1,
+            Fault::BareLineFeed => 2,
+        };
+        self.fault.store(code, Relaxed);
+    }
+}
+
+/// A request is being answered as long as this is held.
+#[derive(Debug)]
+pub(crate) struct Busy(Arc<Activity>);
+
+impl Busy {
+    pub(crate) fn new(activity: &Arc<Activity>) -> Self {
+        activity.busy.store(true, Relaxed);
+        Self(Arc::clone(activity))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.idle_since.store(now(), Relaxed);
+        self.0.busy.store(false, Relaxed);
+    }
+}
+
+/// What is known where a request is answered.
+pub(crate) struct Client {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) scope: Rc<ScopeState>,
+    pub(crate) peer: SocketAddr,
+    pub(crate) activity: Arc<Activity>,
+}
+
+/// Answers the requests of one connection until it closes.
+pub(crate) async fn serve(
+    listed: Listed,
+    scope: Rc<ScopeState>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    activity: Arc<Activity>,
+) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%peer, %error, "a client's connection cannot be set up");
+        return;
+    }
+    let worker = Rc::clone(&listed.worker);
+    let socket = Socket {
+        stream,
+        framing: Framing::new(),
+        activity: Arc::clone(&activity),
+    };
+    let client = Rc::new(Client {
+        worker: Rc::clone(&worker),
+        scope,
+        peer,
+        activity,
+    });
+    let service = service_fn(move |request: Request<Incoming>| {
+        let client = Rc::clone(&client);
+        async move { Ok::<_, Infallible>(forward::answer(client, request).await) }
+    });
+    // Upper bounds only; the time limits are kept by the worker's sweep.
+    let connection = Builder::new()
+        .header_read_timeout(None)
+        .max_buf_size(worker.limits.head_bytes.max(8 * 1024))
+        .serve_connection(TokioIo::new(socket), service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let mut closing = worker.closing();
+    let outcome = tokio::select! {
+        biased;
+        outcome = connection.as_mut() => outcome,
+        _ = closing.wait_for(|closing| *closing) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = outcome {
+        tracing::debug!(%peer, %error, "a client's connection broke");
+    }
+    drop(listed);
+}
+
+/// A client's socket that watches what comes in.
+#[derive(Debug)]
+struct Socket {
+    stream: TcpStream,
+    framing: Framing,
+    activity: Arc<Activity>,
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let this = &mut *self;
+        let before = buffer.filled().len();
+        let poll = Pin::new(&mut this.stream).poll_read(context, buffer);
+        if let Poll::Ready(Ok(())) = poll {
+            let was_in_head = this.framing.is_in_head();
+            if let Err(fault) = this.framing.feed(&buffer.filled()[before..]) {
+                this.activity.set_fault(fault);
+            }
+            match (was_in_head, this.framing.is_in_head()) {
+                (false, true) => this.activity.head_since.store(now(), Relaxed),
+                (true, false) => this.activity.head_since.store(0, Relaxed),
+                _ => {}
+            }
+        }
+        poll
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,74 @@
+//! The tables on disk, from which a proxy that starts serves before anybody tells it anything.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write as _},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use tidegate_types::data_plane::ProxyTable;
+
+const FILE: &str = "tables.json";
+
+/// A table with the address its scope was given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoredTable {
+    pub(crate) table: ProxyTable,
+    pub(crate) address: SocketAddr,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Contents {
+    tables: Vec<StoredTable>,
+}
+
+/// Reads what was stored. A file that cannot be understood is moved aside: serving nothing until
+/// the control plane publishes again is better than never starting.
+pub(crate) fn load(home: &Path) -> io::Result<Vec<StoredTable>> {
+    let path = home.join(FILE);
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    match serde_json::from_slice::<Contents>(&text) {
+        Ok(contents) => Ok(contents.tables),
+        Err(error) => {
+            let aside = PathBuf::from(format!("{}.damaged", path.display()));
+            tracing::error!(
+                file = %path.display(), moved_to = %aside.display(), %error,
+                "the stored tables cannot be read; starting without any"
+            );
+            fs::rename(&path, &aside)?;
+            Ok(Vec::new())
+        }
+    }
+}
+
+/// Stores the tables in place of the former ones: after a crash there are either the old or the
+/// new ones.
+pub(crate) fn store(home: &Path, tables: Vec<StoredTable>) -> io::Result<()> {
+    let temporary = home.join("tables.json.new");
+    let mut file = File::create(&temporary)?;
+    file.write_all(&serde_json::to_vec(&Contents { tables })?)?;
+    file.sync_all()?;
+    drop(file);
+    fs::rename(&temporary, home.join(FILE))?;
+    File::open(home)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_file_is_moved_aside() {
+        let home = tempfile::tempdir().unwrap();
+        fs::write(home.path().join(FILE), "{\"tables\":[{").unwrap();
+        assert_eq!(load(home.path()).unwrap(), vec![]);
+        assert!(home.path().join("tables.json.damaged").exists());
+        assert!(!home.path().join(FILE).exists());
+    }
+}

@@ -1,0 +1,287 @@
+//! A worker's own view of a table, and its connections to the endpoints.
+
+use std::{
+    cell::{Cell, RefCell},
+    net::SocketAddr,
+    pin::Pin,
+    rc::Rc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use hyper::client::conn::http1::{Builder, SendRequest};
+use hyper_util::rt::TokioIo;
+use rustix::net::{RecvFlags, recv};
+use tidegate_types::{RevisionId, RouteRule};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    task::spawn_local,
+};
+
+use crate::{
+    ejection::Ejection,
+    files::Site,
+    forward::RequestBody,
+    limits::Limits,
+    meter::{Gauge, RevisionMeter},
+    pick::{self, Candidate},
+};
+
+/// A table as one worker follows it.
+#[derive(Debug, Default)]
+pub(crate) struct LocalTable {
+    pub(crate) routes: Vec<LocalRoute>,
+    pub(crate) unanswered: Option<Arc<Gauge>>,
+}
+
+/// A route as one worker follows it.
+#[derive(Debug)]
+pub(crate) struct LocalRoute {
+    pub(crate) rule: RouteRule,
+    pub(crate) backends: Vec<Rc<Backend>>,
+}
+
+/// A revision on a route.
+#[derive(Debug)]
+pub(crate) struct Backend {
+    pub(crate) revision: RevisionId,
+    pub(crate) role: String,
+    pub(crate) share: u32,
+    pub(crate) meter: Arc<RevisionMeter>,
+    pub(crate) turn: Cell<usize>,
+    pub(crate) destination: Destination,
+}
+
+/// Where a revision's requests go.
+#[derive(Debug)]
+pub(crate) enum Destination {
+    Endpoints(Vec<Rc<Endpoint>>),
+    Files(Arc<Site>),
+}
+
+impl Backend {
+    /// Whether there is anybody to ask.
+    pub(crate) fn is_ready(&self) -> bool {
+        match &self.destination {
+            Destination::Endpoints(endpoints) => !endpoints.is_empty(),
+            Destination::Files(_) => true,
+        }
+    }
+
+    /// The endpoint for the next request, other than those that were tried.
+    pub(crate) fn endpoint(&self, tried: &[Rc<Endpoint>]) -> Option<Rc<Endpoint>> {
+        let Destination::Endpoints(endpoints) = &self.destination else {
+            return None;
+        };
+        // The common case needs neither a list nor a clock.
+        if let [only] = endpoints.as_slice() {
+            let is_tried = tried.iter().any(|tried| Rc::ptr_eq(tried, only));
+            return (!is_tried).then(|| Rc::clone(only));
+        }
+        let now = Instant::now();
+        let candidates: Vec<Candidate> = endpoints
+            .iter()
+            .map(|endpoint| Candidate {
+                in_flight: endpoint.in_flight.get(),
+                ejected: endpoint.ejection.get().is_out(now),
+                tried: tried.iter().any(|tried| Rc::ptr_eq(tried, endpoint)),
+            })
+            .collect();
+        let turn = self.turn.get();
+        self.turn.set(turn.wrapping_add(1));
+        pick::endpoint(&candidates, turn).map(|index| Rc::clone(&endpoints[index]))
+    }
+}
+
+/// An instance that takes requests, with this worker's unused connections to it.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    address: SocketAddr,
+    /// Over all workers.
+    counted: Arc<Gauge>,
+    /// Of this worker.
+    in_flight: Cell<u32>,
+    ejection: Cell<Ejection>,
+    /// The one used last is used next, so that those not needed grow old and are closed.
+    idle: RefCell<Vec<(Connection, Instant)>>,
+}
+
+impl Endpoint {
+    pub(crate) fn new(address: SocketAddr, counted: Arc<Gauge>) -> Self {
+        Self {
+            address,
+            counted,
+            in_flight: Cell::new(0),
+            ejection: Cell::default(),
+            idle: RefCell::default(),
+        }
+    }
+
+    /// A request begins.
+    pub(crate) fn begin(&self, worker: usize) {
+        self.counted.add(worker);
+        self.in_flight.set(self.in_flight.get() + 1);
+    }
+
+    /// A request that began has ended.
+    pub(crate) fn end(&self, worker: usize) {
+        self.in_flight.set(self.in_flight.get() - 1);
+        self.counted.subtract(worker);
+    }
+
+    /// An unused connection. With `surely_open` the operating system is asked whether it is
+    /// still open, for a request that could not be repeated.
+    pub(crate) fn take_idle(&self, surely_open: bool) -> Option<Connection> {
+        loop {
+            let (connection, _) = self.idle.borrow_mut().pop()?;
+            if connection.sender.is_ready() && (!surely_open || connection.is_open()) {
+                return Some(connection);
+            }
+        }
+    }
+
+    /// Opens a connection.
+    pub(crate) async fn connect(&self, limits: &Limits) -> std::io::Result<Connection> {
+        let connected = match tokio::time::timeout(
+            limits.connect,
+            Connection::open(self.address, limits),
+        )
+        .await
+        {
+            Ok(connected) => connected,
+            Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
+        };
+        let ejection = self.ejection.get();
+        self.ejection.set(match &connected {
+            Ok(_) => Ejection::default(),
+            Err(_) => ejection.failed(
+                Instant::now(),
+                limits.ejection_first,
+                limits.ejection_longest,
+            ),
+        });
+        connected
+    }
+
+    /// Takes a connection back after its answer has ended.
+    pub(crate) fn give_back(self: &Rc<Self>, mut connection: Connection, limits: &Limits) {
+        if connection.sender.is_closed() {
+            return;
+        }
+        if connection.sender.is_ready() {
+            return self.keep(connection, limits);
+        }
+        // The answer ended before the request did, or the connection's task has not run yet.
+        let (endpoint, limits) = (Rc::clone(self), *limits);
+        spawn_local(async move {
+            let ready = connection.sender.ready();
+            if let Ok(Ok(())) = tokio::time::timeout(limits.upstream_idle, ready).await {
+                endpoint.keep(connection, &limits);
+            }
+        });
+    }
+
+    fn keep(&self, connection: Connection, limits: &Limits) {
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() < limits.upstream_idle_connections {
+            idle.push((connection, Instant::now()));
+        }
+    }
+
+    /// Closes what has not been used for longer than `longest`.
+    pub(crate) fn close_idle(&self, now: Instant, longest: Duration) {
+        self.idle.borrow_mut().retain(|(connection, since)| {
+            !connection.sender.is_closed() && now.duration_since(*since) < longest
+        });
+    }
+}
+
+/// A connection to an endpoint.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) sender: SendRequest<RequestBody>,
+    socket: Socket,
+}
+
+impl Connection {
+    async fn open(address: SocketAddr, limits: &Limits) -> std::io::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        let socket = Socket(Arc::new(Mutex::new(stream)));
+        let (sender, connection) = Builder::new()
+            .max_buf_size(limits.head_bytes.max(8 * 1024))
+            .handshake(TokioIo::new(socket.clone()))
+            .await
+            .map_err(std::io::Error::other)?;
+        spawn_local(async move {
+            if let Err(error) = connection.with_upgrades().await {
+                tracing::debug!(%address, %error, "a connection to an endpoint broke");
+            }
+        });
+        Ok(Self { sender, socket })
+    }
+
+    /// Whether the endpoint has neither closed the connection nor sent anything unasked.
+    fn is_open(&self) -> bool {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let mut byte = [0_u8; 1];
+        matches!(
+            recv(&*self.socket.lock(), &mut byte[..], flags),
+            Err(rustix::io::Errno::WOULDBLOCK)
+        )
+    }
+}
+
+/// A socket that both the HTTP connection and [`Connection::is_open`] can reach. They run on the
+/// same thread; the lock is never waited for, it is there since upgraded connections must be
+/// `Send`.
+#[derive(Debug, Clone)]
+struct Socket(Arc<Mutex<TcpStream>>);
+
+impl Socket {
+    fn lock(&self) -> MutexGuard<'_, TcpStream> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut *self.lock()).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut *self.lock()).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut *self.lock()).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut *self.lock()).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut *self.lock()).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,487 @@
+//! One request: from the client's head to an endpoint's answer.
+
+use std::{
+    cell::Cell,
+    pin::{Pin, pin},
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header::CONNECTION};
+use http_body::{Body, Frame, SizeHint};
+use hyper::{
+    body::Incoming,
+    upgrade::{self, OnUpgrade},
+};
+
+use crate::{
+    answer::{AnswerBody, AnswerKind, EndpointBody, Own, Ticket, wants_json},
+    connection::{Busy, Client},
+    endpoint::{Backend, Connection, Destination, Endpoint, LocalRoute, LocalTable},
+    files::Site,
+    head::{self, Origin},
+    pick,
+    routing::{self, Stripped},
+    upgrade as websocket,
+};
+
+/// How often a request that may be repeated is sent again after an endpoint broke off.
+const RESENDS: u8 = 2;
+
+/// Answers a request.
+pub(crate) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Response<AnswerBody> {
+    let busy = Busy::new(&client.activity);
+    let json = wants_json(&request);
+    let (own, detail) = match exchange(&client, request).await {
+        Ok(response) => return finish(&client, response, busy),
+        Err(Refused::Own(own)) => (own, None),
+        Err(Refused::Malformed(detail)) => (Own::BadRequest, Some(detail)),
+    };
+    if matches!(own, Own::NoRoute | Own::NoSuchRevision | Own::NobodyReady)
+        && let Some(unanswered) = &client.scope.table().unanswered
+    {
+        unanswered.add(client.worker.index);
+    }
+    finish(&client, own.answer(json, detail.as_deref()), busy)
+}
+
+fn finish(client: &Client, response: Response<AnswerKind>, busy: Busy) -> Response<AnswerBody> {
+    let mut response = response.map(|kind| AnswerBody::new(kind, busy));
+    if client.worker.is_last_answer(&client.scope)
+        && response.status() != StatusCode::SWITCHING_PROTOCOLS
+    {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
+    response
+}
+
+/// Why no revision's answer is given.
+enum Refused {
+    Own(Own),
+    Malformed(String),
+}
+
+impl From<Own> for Refused {
+    fn from(own: Own) -> Self {
+        Self::Own(own)
+    }
+}
+
+async fn exchange(
+    client: &Rc<Client>,
+    mut request: Request<Incoming>,
+) -> Result<Response<AnswerKind>, Refused> {
+    let started = Instant::now();
+    if let Some(fault) = client.activity.fault() {
+        return Err(Refused::Malformed(fault.to_string()));
+    }
+    let host = head::check(request.method(), request.uri(), request.headers())
+        .map_err(|malformed| Refused::Malformed(malformed.to_string()))?;
+    let path = request.uri().path().to_owned();
+    let asked_for = request.headers().get(head::REVISION).cloned();
+    let mut search = Search {
+        client,
+        started,
+        host: &host,
+        path: &path,
+        asked_for: asked_for.as_ref().and_then(|name| name.to_str().ok()),
+        staying_with: None,
+        tried: Vec::new(),
+        failed: Vec::new(),
+    };
+    let table = client.scope.table();
+    let route = search.route(&table).ok_or(Own::NoRoute)?;
+    let target = match search.next()? {
+        Target::Files(backend, site) => {
+            let stripped = stripped(route, &request).map_err(Refused::Malformed)?;
+            let ticket = Ticket::new(&client.worker, backend, None, started);
+            return Ok(site.answer(&request, &stripped, ticket));
+        }
+        target @ Target::Endpoint(..) => target,
+    };
+    let uri = stripped(route, &request).map_err(Refused::Malformed)?;
+    drop(table);
+    let websocket = head::is_websocket(request.method(), request.version(), request.headers());
+    let client_upgrade = websocket.then(|| upgrade::on(&mut request));
+    let outgoing = outgoing(client, request, uri, host.clone(), websocket);
+    let (endpoint_answer, ticket, connection) = search.send(target, outgoing, websocket).await?;
+    respond(client, endpoint_answer, ticket, connection, client_upgrade)
+}
+
+/// The target of the request to the backend.
+fn stripped<B>(route: &LocalRoute, request: &Request<B>) -> Result<Uri, String> {
+    let whole = request
+        .uri()
+        .path_and_query()
+        .map_or("/", http::uri::PathAndQuery::as_str);
+    let target = match routing::upstream_path(&route.rule, whole) {
+        Stripped::Whole(same)
+            if same.len() == whole.len() && request.uri().authority().is_none() =>
+        {
+            return Ok(request.uri().clone());
+        }
+        Stripped::Whole(path) => path.to_owned(),
+        Stripped::WithSlash(rest) => format!("/{rest}"),
+    };
+    target
+        .parse()
+        .map_err(|_| "the path without the route's prefix is no path".to_owned())
+}
+
+/// The request as an endpoint gets it.
+fn outgoing(
+    client: &Client,
+    request: Request<Incoming>,
+    uri: Uri,
+    host: HeaderValue,
+    websocket: bool,
+) -> Request<RequestBody> {
+    let (mut parts, incoming) = request.into_parts();
+    let body = if incoming.is_end_stream() {
+        RequestBody::empty()
+    } else {
+        RequestBody::new(incoming)
+    };
+    let origin = Origin {
+        peer: client.peer.ip(),
+        host,
+        websocket,
+        chunked: body.size_hint().exact().is_none(),
+    };
+    let random = &client.worker.random;
+    head::to_endpoint(&mut parts.headers, origin, || {
+        u128::from(random.next()) << 64 | u128::from(random.next())
+    });
+    parts.uri = uri;
+    parts.version = Version::HTTP_11;
+    parts.extensions.clear();
+    Request::from_parts(parts, body)
+}
+
+fn respond(
+    client: &Rc<Client>,
+    answer: Response<Incoming>,
+    mut ticket: Ticket,
+    connection: Connection,
+    client_upgrade: Option<OnUpgrade>,
+) -> Result<Response<AnswerKind>, Refused> {
+    let mut answer = answer;
+    let switching = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if switching {
+        let Some(client_upgrade) = client_upgrade else {
+            // Nobody asked for it.
+            ticket.fail();
+            return Err(Own::BadGateway.into());
+        };
+        let upgraded = client.worker.upgraded();
+        let busy = Busy::new(&client.activity);
+        let endpoint_upgrade = upgrade::on(&mut answer);
+        websocket::carry(client_upgrade, endpoint_upgrade, ticket, upgraded, busy);
+        let (mut parts, _) = answer.into_parts();
+        head::to_client(&mut parts.headers, true);
+        return Ok(Response::from_parts(parts, AnswerKind::Fixed(None)));
+    }
+    if answer.status().is_server_error() {
+        ticket.fail();
+    }
+    let (mut parts, incoming) = answer.into_parts();
+    head::to_client(&mut parts.headers, false);
+    parts.version = Version::HTTP_11;
+    let body = EndpointBody::new(incoming, ticket, connection, Rc::clone(&client.worker));
+    Ok(Response::from_parts(parts, AnswerKind::Endpoint(body)))
+}
+
+/// Who is asked next.
+enum Target {
+    Endpoint(Rc<Endpoint>, Ticket),
+    Files(Rc<Backend>, Arc<Site>),
+}
+
+/// Looks for somebody who answers a request.
+struct Search<'a> {
+    client: &'a Rc<Client>,
+    started: Instant,
+    host: &'a HeaderValue,
+    path: &'a str,
+    /// By the header.
+    asked_for: Option<&'a str>,
+    /// The revision that was picked first: a request is tried at all of its endpoints.
+    staying_with: Option<Rc<Backend>>,
+    tried: Vec<Rc<Endpoint>>,
+    /// Revisions none of whose endpoints could be reached.
+    failed: Vec<Rc<Backend>>,
+}
+
+impl Search<'_> {
+    fn route<'t>(&self, table: &'t LocalTable) -> Option<&'t LocalRoute> {
+        let host = head::without_port(self.host.to_str().unwrap_or_default());
+        table
+            .routes
+            .iter()
+            .find(|route| routing::matches(&route.rule, host, self.path))
+    }
+
+    /// Who is asked next. Follows the table in force at this moment, and counts the request in
+    /// flight before anything else can run on this worker: when a publisher is told that its table
+    /// is in force, whoever still goes to an endpoint that it does not name is seen.
+    fn next(&mut self) -> Result<Target, Refused> {
+        let table = self.client.scope.table();
+        let route = self.route(&table).ok_or(Own::NoRoute)?;
+        loop {
+            let backend = self.backend(route)?;
+            if let Destination::Files(site) = &backend.destination {
+                return Ok(Target::Files(Rc::clone(&backend), Arc::clone(site)));
+            }
+            if let Some(endpoint) = backend.endpoint(&self.tried) {
+                self.staying_with = Some(Rc::clone(&backend));
+                let ticket = Ticket::new(
+                    &self.client.worker,
+                    backend,
+                    Some(Rc::clone(&endpoint)),
+                    self.started,
+                );
+                return Ok(Target::Endpoint(endpoint, ticket));
+            }
+            // Its failure is counted even when another revision answers in its place.
+            Ticket::new(&self.client.worker, Rc::clone(&backend), None, self.started).fail();
+            self.staying_with = None;
+            self.failed.push(backend);
+        }
+    }
+
+    fn backend(&self, route: &LocalRoute) -> Result<Rc<Backend>, Refused> {
+        let has_failed = |backend: &Backend| {
+            self.failed
+                .iter()
+                .any(|failed| failed.revision == backend.revision)
+        };
+        if let Some(name) = self.asked_for {
+            let named = route
+                .backends
+                .iter()
+                .find(|backend| backend.revision.as_str() == name || backend.role == name);
+            match named {
+                Some(backend) if has_failed(backend) => return Err(Own::BadGateway.into()),
+                Some(backend) if backend.is_ready() => return Ok(Rc::clone(backend)),
+                Some(_) => return Err(Own::NobodyReady.into()),
+                // A component that has no candidate answers as usual when a candidate is asked
+                // for; a certain revision is that one or none.
+                None if name.contains('@') => return Err(Own::NoSuchRevision.into()),
+                None => {}
+            }
+        }
+        if let Some(former) = &self.staying_with {
+            let same = |backend: &&Rc<Backend>| backend.revision == former.revision;
+            if let Some(backend) = route.backends.iter().find(same)
+                && backend.is_ready()
+            {
+                return Ok(Rc::clone(backend));
+            }
+        }
+        let choices = route
+            .backends
+            .iter()
+            .map(|backend| (backend.share, backend.is_ready() && !has_failed(backend)));
+        match pick::revision(choices, self.client.worker.random.next()) {
+            Some(index) => Ok(Rc::clone(&route.backends[index])),
+            None if self.failed.is_empty() => Err(Own::NobodyReady.into()),
+            None => Err(Own::BadGateway.into()),
+        }
+    }
+
+    /// Sends the request until somebody answers it or it may not be sent again.
+    async fn send(
+        &mut self,
+        first: Target,
+        mut request: Request<RequestBody>,
+        websocket: bool,
+    ) -> Result<(Response<Incoming>, Ticket, Connection), Refused> {
+        let limits = &self.client.worker.limits;
+        let body = request.body().progress.clone();
+        let repeatable = body.is_none() && !websocket && request.method().is_idempotent();
+        let mut resends = if repeatable { RESENDS } else { 0 };
+        let mut only_new = websocket;
+        let mut target = first;
+        loop {
+            let (endpoint, mut ticket) = match target {
+                Target::Endpoint(endpoint, ticket) => (endpoint, ticket),
+                // The other revision is a folder; the request was meant for a program.
+                Target::Files(..) => return Err(Own::BadGateway.into()),
+            };
+            let idle = if only_new {
+                None
+            } else {
+                endpoint.take_idle(!repeatable)
+            };
+            let is_new = idle.is_none();
+            let connected = match idle {
+                Some(connection) => Ok(connection),
+                None => endpoint.connect(limits).await,
+            };
+            let mut connection = match connected {
+                Ok(connection) => connection,
+                Err(error) => {
+                    tracing::debug!(%error, "an endpoint refused a connection");
+                    ticket.discard();
+                    self.tried.push(endpoint);
+                    target = self.next()?;
+                    continue;
+                }
+            };
+            let copy = (resends > 0).then(|| copy_of(&request));
+            match transmit(
+                &mut connection,
+                request,
+                body.as_deref(),
+                limits.answer_head,
+            )
+            .await
+            {
+                Sent::Answered(response) => return Ok((response, ticket, connection)),
+                Sent::Unsent(unsent) => {
+                    request = unsent;
+                    only_new = true;
+                }
+                Sent::Broken if body.as_ref().is_some_and(|body| body.failed.get()) => {
+                    // The client broke off, which is nobody's failure here.
+                    ticket.discard();
+                    return Err(Own::BadRequest.into());
+                }
+                Sent::Broken => match copy {
+                    Some(copy) => {
+                        resends -= 1;
+                        request = copy;
+                        only_new = true;
+                    }
+                    None => {
+                        ticket.fail();
+                        return Err(Own::BadGateway.into());
+                    }
+                },
+                Sent::TimedOut => {
+                    ticket.fail();
+                    return Err(Own::Timeout.into());
+                }
+            }
+            ticket.discard();
+            if is_new {
+                self.tried.push(endpoint);
+            }
+            target = self.next()?;
+        }
+    }
+}
+
+/// A request without a body, once more.
+fn copy_of(request: &Request<RequestBody>) -> Request<RequestBody> {
+    let mut copy = Request::new(RequestBody::empty());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    copy
+}
+
+/// What became of a request on a connection.
+enum Sent {
+    Answered(Response<Incoming>),
+    /// Not a byte of it was sent.
+    Unsent(Request<RequestBody>),
+    /// The connection broke before there was an answer.
+    Broken,
+    TimedOut,
+}
+
+async fn transmit(
+    connection: &mut Connection,
+    request: Request<RequestBody>,
+    body: Option<&Progress>,
+    limit: std::time::Duration,
+) -> Sent {
+    let mut answer = pin!(connection.sender.try_send_request(request));
+    let mut deadline = tokio::time::Instant::now() + limit;
+    loop {
+        match tokio::time::timeout_at(deadline, answer.as_mut()).await {
+            Ok(Ok(response)) => return Sent::Answered(response),
+            Ok(Err(mut error)) => {
+                return match error.take_message() {
+                    Some(request) => Sent::Unsent(request),
+                    None => Sent::Broken,
+                };
+            }
+            // A body that is still coming in moves the deadline.
+            Err(_) => match body.map(|body| body.last.get() + limit) {
+                Some(later) if later > Instant::now() => deadline = later.into(),
+                _ => return Sent::TimedOut,
+            },
+        }
+    }
+}
+
+/// How far the body of a request is.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    /// When its last part came in.
+    last: Cell<Instant>,
+    /// The client broke off.
+    failed: Cell<bool>,
+}
+
+/// The body of a request to an endpoint.
+#[derive(Debug)]
+pub(crate) struct RequestBody {
+    incoming: Option<Incoming>,
+    progress: Option<Rc<Progress>>,
+}
+
+impl RequestBody {
+    fn empty() -> Self {
+        Self {
+            incoming: None,
+            progress: None,
+        }
+    }
+
+    fn new(incoming: Incoming) -> Self {
+        Self {
+            incoming: Some(incoming),
+            progress: Some(Rc::new(Progress {
+                last: Cell::new(Instant::now()),
+                failed: Cell::new(false),
+            })),
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Some(incoming) = &mut self.incoming else {
+            return Poll::Ready(None);
+        };
+        let poll = Pin::new(incoming).poll_frame(context);
+        if let (Poll::Ready(frame), Some(progress)) = (&poll, &self.progress) {
+            progress.last.set(Instant::now());
+            progress.failed.set(matches!(frame, Some(Err(_))));
+        }
+        poll
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming
+            .as_ref()
+            .map_or(SizeHint::with_exact(0), Body::size_hint)
+    }
+}

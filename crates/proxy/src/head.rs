@@ -1,0 +1,341 @@
+//! Rules for the heads of requests and answers.
+
+use std::net::IpAddr;
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Uri, Version,
+    header::{
+        CONNECTION, EXPECT, FORWARDED, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+        TRANSFER_ENCODING, UPGRADE,
+    },
+};
+
+use crate::path;
+
+/// Asks for a certain revision.
+pub(crate) const REVISION: HeaderName = HeaderName::from_static("tidegate-revision");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// Why a request is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Malformed {
+    #[error("a request must have exactly one Host header")]
+    HostCount,
+    #[error("the Host header is not a host with an optional port")]
+    HostValue,
+    #[error("the request's target names another host than its Host header")]
+    OtherHost,
+    #[error("the method CONNECT is not supported")]
+    Connect,
+    #[error("the path contains a dot segment, a NUL or a broken percent sign")]
+    Path,
+    #[error("the Connection header names a header that must not be removed")]
+    Nominated,
+}
+
+/// Checks what the HTTP library does not, and returns the host with its port.
+pub(crate) fn check(
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<HeaderValue, Malformed> {
+    if method == Method::CONNECT {
+        return Err(Malformed::Connect);
+    }
+    let mut hosts = headers.get_all(HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else {
+        return Err(Malformed::HostCount);
+    };
+    let is_host_byte = |byte: &u8| {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']')
+    };
+    if host.is_empty() || !host.as_bytes().iter().all(is_host_byte) {
+        return Err(Malformed::HostValue);
+    }
+    if let Some(authority) = uri.authority()
+        && !authority
+            .as_str()
+            .as_bytes()
+            .eq_ignore_ascii_case(host.as_bytes())
+    {
+        return Err(Malformed::OtherHost);
+    }
+    if path::is_deceptive(uri.path()) {
+        return Err(Malformed::Path);
+    }
+    for token in connection_tokens(headers) {
+        let kept = [
+            HOST,
+            FORWARDED_FOR,
+            FORWARDED_HOST,
+            FORWARDED_PROTO,
+            http::header::CONTENT_LENGTH,
+            http::header::AUTHORIZATION,
+            http::header::COOKIE,
+            REVISION,
+        ];
+        if kept
+            .iter()
+            .any(|name| token.eq_ignore_ascii_case(name.as_str()))
+        {
+            return Err(Malformed::Nominated);
+        }
+    }
+    Ok(host.clone())
+}
+
+/// The host without its port.
+pub(crate) fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if !port.contains(']') => name,
+        _ => host,
+    }
+}
+
+/// Whether the request asks for a WebSocket.
+pub(crate) fn is_websocket(method: &Method, version: Version, headers: &HeaderMap) -> bool {
+    method == Method::GET
+        && version == Version::HTTP_11
+        && headers
+            .get(UPGRADE)
+            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+        && connection_tokens(headers).any(|token| token.eq_ignore_ascii_case("upgrade"))
+}
+
+/// What the endpoint is told about the client.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    pub(crate) peer: IpAddr,
+    pub(crate) host: HeaderValue,
+    pub(crate) websocket: bool,
+    /// The request has a body whose length is not known.
+    pub(crate) chunked: bool,
+}
+
+/// Makes a client's headers those of the request to the endpoint. What the client says about
+/// itself in forwarding headers is replaced, since anybody can say anything there.
+pub(crate) fn to_endpoint(
+    headers: &mut HeaderMap,
+    origin: Origin,
+    request_id: impl FnOnce() -> u128,
+) {
+    remove_hop_by_hop(headers);
+    for name in [EXPECT, TRAILER, FORWARDED, REVISION] {
+        headers.remove(name);
+    }
+    if let Ok(peer) = HeaderValue::from_str(&origin.peer.to_canonical().to_string()) {
+        headers.insert(FORWARDED_FOR, peer);
+    }
+    headers.insert(FORWARDED_HOST, origin.host);
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    if !headers.contains_key(REQUEST_ID)
+        && let Ok(id) = HeaderValue::from_str(&format!("{:032x}", request_id()))
+    {
+        headers.insert(REQUEST_ID, id);
+    }
+    if origin.websocket {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    }
+    if origin.chunked {
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+}
+
+/// Makes an endpoint's headers those of the answer to the client.
+pub(crate) fn to_client(headers: &mut HeaderMap, switching: bool) {
+    let upgrade = if switching {
+        headers.remove(UPGRADE)
+    } else {
+        None
+    };
+    remove_hop_by_hop(headers);
+    if let Some(upgrade) = upgrade {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, upgrade);
+    }
+}
+
+fn connection_tokens(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+}
+
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        let nominated: Vec<HeaderName> = connection_tokens(headers)
+            .filter(|token| !token.eq_ignore_ascii_case("close"))
+            .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
+            .collect();
+        for name in nominated {
+            headers.remove(name);
+        }
+        headers.remove(CONNECTION);
+    }
+    for name in [
+        KEEP_ALIVE,
+        PROXY_CONNECTION,
+        PROXY_AUTHENTICATE,
+        PROXY_AUTHORIZATION,
+        TE,
+        TRANSFER_ENCODING,
+        UPGRADE,
+    ] {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| {
+                (
+                    HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                    HeaderValue::from_str(value).unwrap(),
+                )
+            })
+            .collect()
+    }
+
+    fn appended(pairs: &[(&str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs {
+            map.append(
+                HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                HeaderValue::from_str(value).unwrap(),
+            );
+        }
+        map
+    }
+
+    #[test]
+    fn malformed_requests_are_told_apart() {
+        for (target, pairs, wanted) in [
+            ("/", vec![("host", "a")], Ok("a")),
+            ("/", vec![("host", "[::1]:80")], Ok("[::1]:80")),
+            ("http://A:80/x", vec![("host", "a:80")], Ok("a:80")),
+            ("/", vec![], Err(Malformed::HostCount)),
+            (
+                "/",
+                vec![("host", "a"), ("host", "a")],
+                Err(Malformed::HostCount),
+            ),
+            ("/", vec![("host", "a/b")], Err(Malformed::HostValue)),
+            ("/", vec![("host", "u@a")], Err(Malformed::HostValue)),
+            ("/", vec![("host", "a, b")], Err(Malformed::HostValue)),
+            ("/", vec![("host", "")], Err(Malformed::HostValue)),
+            ("http://b/x", vec![("host", "a")], Err(Malformed::OtherHost)),
+            ("/a/../b", vec![("host", "a")], Err(Malformed::Path)),
+            (
+                "/",
+                vec![("host", "a"), ("connection", "close, X-Forwarded-For")],
+                Err(Malformed::Nominated),
+            ),
+        ] {
+            let found = check(&Method::GET, &target.parse().unwrap(), &appended(&pairs));
+            assert_eq!(
+                found.as_ref().map(|host| host.to_str().unwrap()),
+                wanted.as_ref().copied(),
+                "{target} {pairs:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn ports_are_no_part_of_a_host() {
+        for (given, wanted) in [
+            ("a", "a"),
+            ("a:80", "a"),
+            ("[::1]", "[::1]"),
+            ("[::1]:80", "[::1]"),
+        ] {
+            assert_eq!(without_port(given), wanted);
+        }
+    }
+
+    #[test]
+    fn the_endpoint_sees_what_is_meant_for_it() {
+        let mut map = headers(&[
+            ("host", "a"),
+            ("connection", "keep-alive, x-mine, close"),
+            ("x-mine", "1"),
+            ("keep-alive", "5"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("expect", "100-continue"),
+            ("tidegate-revision", "candidate"),
+            ("x-forwarded-for", "6.6.6.6"),
+            ("forwarded", "for=6.6.6.6"),
+            ("x-request-id", "mine"),
+            ("x-other", "2"),
+        ]);
+        let origin = Origin {
+            peer: "127.0.0.1".parse().unwrap(),
+            host: HeaderValue::from_static("a"),
+            websocket: false,
+            chunked: true,
+        };
+        to_endpoint(&mut map, origin, || 7);
+        assert_eq!(
+            map,
+            headers(&[
+                ("host", "a"),
+                ("transfer-encoding", "chunked"),
+                ("x-forwarded-for", "127.0.0.1"),
+                ("x-forwarded-host", "a"),
+                ("x-forwarded-proto", "http"),
+                ("x-request-id", "mine"),
+                ("x-other", "2"),
+            ])
+        );
+    }
+
+    #[test]
+    fn the_client_sees_what_is_meant_for_it() {
+        let given = [
+            ("connection", "x-mine"),
+            ("x-mine", "1"),
+            ("keep-alive", "timeout=5"),
+            ("upgrade", "websocket"),
+            ("content-length", "3"),
+        ];
+        let mut map = headers(&given);
+        to_client(&mut map, false);
+        assert_eq!(map, headers(&[("content-length", "3")]));
+        let mut map = headers(&given);
+        to_client(&mut map, true);
+        assert_eq!(
+            map,
+            headers(&[
+                ("connection", "upgrade"),
+                ("upgrade", "websocket"),
+                ("content-length", "3")
+            ])
+        );
+    }
+
+    #[test]
+    fn only_websockets_are_upgraded() {
+        let asked = |connection, upgrade| {
+            let map = headers(&[("connection", connection), ("upgrade", upgrade)]);
+            is_websocket(&Method::GET, Version::HTTP_11, &map)
+        };
+        assert!(asked("keep-alive, Upgrade", "WebSocket"));
+        assert!(!asked("keep-alive", "websocket"));
+        assert!(!asked("upgrade", "h2c"));
+    }
+}

@@ -1,0 +1,46 @@
+//! A table made ready for the workers: what it names is joined with what is counted for it.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use tidegate_types::{InstanceId, RevisionId, RouteRule};
+
+use crate::{
+    files::Site,
+    meter::{Gauge, RevisionMeter},
+};
+
+/// All routes of a scope, in the order in which they are tried.
+#[derive(Debug, Default)]
+pub(crate) struct LiveTable {
+    pub(crate) routes: Vec<LiveRoute>,
+    /// Requests that no revision answered.
+    pub(crate) unanswered: Option<Arc<Gauge>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct LiveRoute {
+    pub(crate) rule: RouteRule,
+    pub(crate) backends: Vec<LiveBackend>,
+}
+
+#[derive(Debug)]
+pub(crate) struct LiveBackend {
+    pub(crate) revision: RevisionId,
+    pub(crate) role: String,
+    pub(crate) share: u32,
+    pub(crate) meter: Arc<RevisionMeter>,
+    pub(crate) upstream: LiveUpstream,
+}
+
+#[derive(Debug)]
+pub(crate) enum LiveUpstream {
+    Endpoints(Vec<LiveEndpoint>),
+    Files(Arc<Site>),
+}
+
+#[derive(Debug)]
+pub(crate) struct LiveEndpoint {
+    pub(crate) instance: InstanceId,
+    pub(crate) address: SocketAddr,
+    pub(crate) in_flight: Arc<Gauge>,
+}

@@ -1,0 +1,155 @@
+//! Who answers: which revision by share, which endpoint by load.
+
+use std::cell::Cell;
+
+/// Picks a revision by share. One that is not ready gives its share to the others pro rata.
+/// `roll` is any random number.
+pub(crate) fn revision(
+    choices: impl Iterator<Item = (u32, bool)> + Clone,
+    roll: u64,
+) -> Option<usize> {
+    let ready_share = |(share, ready): (u32, bool)| if ready { u64::from(share) } else { 0 };
+    let total: u64 = choices.clone().map(ready_share).sum();
+    let mut left = roll.checked_rem(total)?;
+    for (index, choice) in choices.enumerate() {
+        let share = ready_share(choice);
+        if left < share {
+            return Some(index);
+        }
+        left -= share;
+    }
+    None
+}
+
+/// What is known of an endpoint when it is picked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Candidate {
+    pub(crate) in_flight: u32,
+    /// It refused connections a moment ago.
+    pub(crate) ejected: bool,
+    /// This very request was tried there already.
+    pub(crate) tried: bool,
+}
+
+/// Picks the endpoint with the fewest requests in flight, beginning at `turn` so that equals take
+/// turns. Ejected ones are picked when there are no others: all ejected is no reason to answer
+/// nothing.
+pub(crate) fn endpoint(candidates: &[Candidate], turn: usize) -> Option<usize> {
+    let count = candidates.len();
+    (0..count)
+        .map(|step| (turn % count + step) % count)
+        .filter(|index| !candidates[*index].tried)
+        .min_by_key(|index| (candidates[*index].ejected, candidates[*index].in_flight))
+}
+
+/// A small generator of random numbers (xorshift64*), one to a worker.
+#[derive(Debug)]
+pub(crate) struct Random(Cell<u64>);
+
+impl Random {
+    /// Any seed will do.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(Cell::new(seed | 1))
+    }
+
+    /// The next number.
+    pub(crate) fn next(&self) -> u64 {
+        let mut state = self.0.get();
+        state ^= state >> 12;
+        state ^= state << 25;
+        state ^= state >> 27;
+        self.0.set(state);
+        // The upper bits are the good ones, and the remainder is taken from the lower ones.
+        state.wrapping_mul(0x2545_F491_4F6C_DD1D).rotate_left(32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        #[test]
+        fn shares_hold_within_the_sampling_error(
+            first in 0_u32..=10_000,
+            second in 0_u32..=10_000,
+            ready in proptest::array::uniform3(any::<bool>()),
+            seed in any::<u64>(),
+        ) {
+            let second = second.min(10_000 - first);
+            let shares = [first, second, 10_000 - first - second];
+            let total: u32 = (0..3).filter(|i| ready[*i]).map(|i| shares[i]).sum();
+            let random = Random::new(seed);
+            let mut counts = [0_u32; 3];
+            for _ in 0..10_000 {
+                match revision(shares.into_iter().zip(ready), random.next()) {
+                    Some(index) => counts[index] += 1,
+                    None => prop_assert_eq!(total, 0),
+                }
+            }
+            for index in 0..3 {
+                if !ready[index] || shares[index] == 0 {
+                    prop_assert_eq!(counts[index], 0);
+                    continue;
+                }
+                let fraction = f64::from(shares[index]) / f64::from(total);
+                let sigma = (10_000.0 * fraction * (1.0 - fraction)).sqrt();
+                // Three sigma for one look; five, since hundreds of looks are taken here.
+                let distance = (f64::from(counts[index]) - 10_000.0 * fraction).abs();
+                prop_assert!(distance <= 5.0 * sigma + 0.5, "{counts:?} for {shares:?} {ready:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_tenth_is_a_tenth_within_three_sigma() {
+        let random = Random::new(42);
+        let picked = (0..10_000)
+            .filter(|_| {
+                revision([(9_000, true), (1_000, true)].into_iter(), random.next()) == Some(1)
+            })
+            .count();
+        assert!((910..=1090).contains(&picked), "{picked}");
+    }
+
+    #[test]
+    fn without_a_share_only_the_header_reaches_it() {
+        let choices = [(10_000, false), (0, true)];
+        assert_eq!(revision(choices.into_iter(), 7), None);
+    }
+
+    #[test]
+    fn the_least_busy_endpoint_that_is_in_is_picked() {
+        let candidate = |in_flight, ejected, tried| Candidate {
+            in_flight,
+            ejected,
+            tried,
+        };
+        for (candidates, turn, wanted) in [
+            (vec![], 3, None),
+            (vec![candidate(0, false, true)], 0, None),
+            (
+                vec![candidate(2, false, false), candidate(1, false, false)],
+                0,
+                Some(1),
+            ),
+            (
+                vec![candidate(0, true, false), candidate(9, false, false)],
+                0,
+                Some(1),
+            ),
+            (
+                vec![candidate(3, true, false), candidate(1, true, false)],
+                0,
+                Some(1),
+            ),
+            (vec![candidate(0, false, false); 3], 4, Some(1)),
+            (vec![candidate(0, false, false); 3], usize::MAX, Some(0)),
+        ] {
+            assert_eq!(endpoint(&candidates, turn), wanted, "{candidates:?}");
+        }
+    }
+}

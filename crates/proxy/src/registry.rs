@@ -1,0 +1,440 @@
+//! What the control thread knows: the tables in force, their listeners and all counters.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tidegate_types::{
+    Epoch, InstanceId, Listen, RevisionId, Scope,
+    data_plane::{ProxyTable, Refusal, Response, ServedTable, Traffic, Upstream},
+};
+
+use crate::{
+    disk::{self, StoredTable},
+    files::Site,
+    limits::Limits,
+    live::{LiveBackend, LiveEndpoint, LiveRoute, LiveTable, LiveUpstream},
+    meter::{Gauge, RevisionMeter},
+    routing,
+    table::{Admission, admit, check, invalid},
+    worker::{Command, Handle},
+};
+
+/// A scope that is served.
+#[derive(Debug)]
+struct Served {
+    table: ProxyTable,
+    /// Where the scope is to be reached; an automatic port stays the same.
+    address: SocketAddr,
+    /// Held here too, so that the socket stays open whatever the workers do. None when the
+    /// address could not be bound after a restart.
+    listener: Option<TcpListener>,
+}
+
+/// All scopes.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    home: PathBuf,
+    workers: Vec<Handle>,
+    scopes: BTreeMap<Scope, Served>,
+    meters: Arc<Mutex<Meters>>,
+}
+
+impl Registry {
+    /// No scopes yet.
+    pub(crate) fn new(home: PathBuf, workers: Vec<Handle>, limits: &Limits) -> Self {
+        let meters = Meters {
+            workers: workers.len(),
+            kept: limits.counters_kept,
+            scopes: HashMap::new(),
+        };
+        Self {
+            home,
+            workers,
+            scopes: BTreeMap::new(),
+            meters: Arc::new(Mutex::new(meters)),
+        }
+    }
+
+    /// The counters, which can be read while a table is being published.
+    pub(crate) fn meters(&self) -> Arc<Mutex<Meters>> {
+        Arc::clone(&self.meters)
+    }
+
+    /// Serves what was stored. An address that cannot be bound is tried again by
+    /// [`Self::bind_missing`].
+    pub(crate) async fn restore(&mut self, stored: Vec<StoredTable>) {
+        for StoredTable { table, address } in stored {
+            if let Err(refusal) = check(&table) {
+                tracing::error!(scope = %table.scope, %refusal, "a stored table is not served");
+                continue;
+            }
+            let served = Served {
+                table,
+                address,
+                listener: None,
+            };
+            let scope = served.table.scope.clone();
+            if let Err(error) = self.install(&served.table, None).await {
+                tracing::error!(%scope, %error, "a stored table is not served");
+                continue;
+            }
+            self.scopes.insert(scope, served);
+        }
+        self.bind_missing().await;
+    }
+
+    /// Tries to bind what could not be bound before.
+    pub(crate) async fn bind_missing(&mut self) {
+        let missing: Vec<(Scope, SocketAddr)> = self
+            .scopes
+            .iter()
+            .filter(|(_, served)| served.listener.is_none())
+            .map(|(scope, served)| (scope.clone(), served.address))
+            .collect();
+        for (scope, address) in missing {
+            match bind(address) {
+                Ok(listener) => {
+                    let Some(served) = self.scopes.get(&scope) else {
+                        continue;
+                    };
+                    match self.install(&served.table, Some(&listener)).await {
+                        Ok(()) => tracing::info!(%scope, %address, "listening"),
+                        Err(error) => tracing::error!(%scope, %error, "cannot listen"),
+                    }
+                    if let Some(served) = self.scopes.get_mut(&scope) {
+                        served.listener = Some(listener);
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%scope, %address, %error, "cannot listen; trying again");
+                }
+            }
+        }
+    }
+
+    /// Puts a table in force.
+    pub(crate) async fn publish(&mut self, table: ProxyTable) -> Response {
+        match self.try_publish(table).await {
+            Ok((epoch, membership, address)) => Response::Published {
+                epoch,
+                membership,
+                address,
+            },
+            Err(refusal) => Response::Refused(refusal),
+        }
+    }
+
+    async fn try_publish(
+        &mut self,
+        table: ProxyTable,
+    ) -> Result<(Epoch, u64, SocketAddr), Refusal> {
+        let current = self.scopes.get(&table.scope);
+        let admission = admit(current.map(|served| &served.table), &table)?;
+        let order = (table.epoch, table.membership);
+        let wanted = wanted_address(current, table.listen);
+        let open = current.filter(|served| served.listener.is_some() && served.address == wanted);
+        let new_listener = match open {
+            Some(served) if admission == Admission::Same => {
+                return Ok((order.0, order.1, served.address));
+            }
+            Some(_) => None,
+            None => Some(bind(wanted).map_err(|error| Refusal::Address {
+                address: wanted,
+                reason: error.to_string(),
+            })?),
+        };
+        let address = match &new_listener {
+            Some(listener) => listener
+                .local_addr()
+                .map_err(|error| invalid(format!("cannot read the listener's address: {error}")))?,
+            None => wanted,
+        };
+        self.store_with(&table, address).await?;
+        let installed = self.install(&table, new_listener.as_ref()).await;
+        let scope = table.scope.clone();
+        let listener = new_listener.or_else(|| {
+            let former = self.scopes.remove(&scope);
+            former.and_then(|served| served.listener)
+        });
+        let served = Served {
+            table,
+            address,
+            listener,
+        };
+        self.scopes.insert(scope, served);
+        installed.map_err(invalid)?;
+        Ok((order.0, order.1, address))
+    }
+
+    /// Forgets a scope.
+    pub(crate) async fn remove(&mut self, scope: &Scope) -> Response {
+        if !self.scopes.contains_key(scope) {
+            return Response::Done;
+        }
+        let kept = self.stored(|other| other != scope);
+        if let Err(refusal) = self.store(kept).await {
+            return Response::Refused(refusal);
+        }
+        let told = self
+            .tell(|done| Command::Remove {
+                scope: scope.clone(),
+                done,
+            })
+            .await;
+        self.scopes.remove(scope);
+        match told {
+            Ok(()) => Response::Done,
+            Err(reason) => Response::Refused(invalid(reason)),
+        }
+    }
+
+    /// The tables in force.
+    pub(crate) fn tables(&self) -> Vec<ServedTable> {
+        self.scopes
+            .values()
+            .map(|served| ServedTable {
+                table: served.table.clone(),
+                address: served.listener.as_ref().map(|_| served.address),
+            })
+            .collect()
+    }
+
+    /// Closes the listeners and lets what is in flight end; returns when the listeners are closed.
+    pub(crate) async fn drain(&mut self) {
+        if let Err(reason) = self.tell(|done| Command::Drain { done }).await {
+            tracing::error!(reason, "a worker cannot be told to end");
+        }
+        self.scopes.clear();
+    }
+
+    /// Gives the table to every worker. When they have answered, every new request follows it and
+    /// every request that followed the former one is counted as in flight: a worker reads its
+    /// table and counts the request in flight without a pause in which it could take the table.
+    async fn install(
+        &self,
+        table: &ProxyTable,
+        listener: Option<&TcpListener>,
+    ) -> Result<(), String> {
+        let live = Arc::new(self.lock_meters().compile(table));
+        let mut listeners = Vec::new();
+        for _ in &self.workers {
+            let copy = listener.map(TcpListener::try_clone).transpose();
+            listeners.push(copy.map_err(|error| format!("cannot share the listener: {error}"))?);
+        }
+        self.tell(|done| Command::Table {
+            scope: table.scope.clone(),
+            table: Arc::clone(&live),
+            listener: listeners.pop().flatten(),
+            done,
+        })
+        .await
+    }
+
+    async fn tell(
+        &self,
+        mut command: impl FnMut(tokio::sync::oneshot::Sender<()>) -> Command,
+    ) -> Result<(), String> {
+        let mut answers = Vec::new();
+        for worker in &self.workers {
+            let (done, answer) = tokio::sync::oneshot::channel();
+            // A worker that has gone shows as an answer that never comes.
+            worker.send(command(done));
+            answers.push(answer);
+        }
+        for answer in answers {
+            answer
+                .await
+                .map_err(|_| "a worker of the proxy has ended".to_owned())?;
+        }
+        Ok(())
+    }
+
+    async fn store_with(&self, table: &ProxyTable, address: SocketAddr) -> Result<(), Refusal> {
+        let mut tables = self.stored(|scope| *scope != table.scope);
+        tables.push(StoredTable {
+            table: table.clone(),
+            address,
+        });
+        self.store(tables).await
+    }
+
+    fn stored(&self, keep: impl Fn(&Scope) -> bool) -> Vec<StoredTable> {
+        self.scopes
+            .values()
+            .filter(|served| keep(&served.table.scope))
+            .map(|served| StoredTable {
+                table: served.table.clone(),
+                address: served.address,
+            })
+            .collect()
+    }
+
+    async fn store(&self, tables: Vec<StoredTable>) -> Result<(), Refusal> {
+        let home = self.home.clone();
+        let stored = tokio::task::spawn_blocking(move || disk::store(&home, tables)).await;
+        let reason = match stored {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        let home = self.home.display();
+        Err(invalid(format!(
+            "the tables could not be stored in {home}: {reason}"
+        )))
+    }
+
+    fn lock_meters(&self) -> MutexGuard<'_, Meters> {
+        self.meters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An automatic port stays what it was.
+fn wanted_address(current: Option<&Served>, listen: Listen) -> SocketAddr {
+    match (listen, current) {
+        (Listen::Address(address), _) if address.port() != 0 => address,
+        (listen, Some(served)) if served.table.listen == listen => served.address,
+        (Listen::Address(address), _) => address,
+        (Listen::Automatic, _) => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+    }
+}
+
+/// Without `SO_REUSEPORT`: with it, a second proxy would silently take a part of the connections
+/// of an address that is taken.
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let listener = TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// The counters of all scopes.
+#[derive(Debug)]
+pub(crate) struct Meters {
+    workers: usize,
+    kept: Duration,
+    scopes: HashMap<Scope, ScopeMeters>,
+}
+
+#[derive(Debug)]
+struct ScopeMeters {
+    revisions: HashMap<RevisionId, Kept>,
+    instances: HashMap<InstanceId, Arc<Gauge>>,
+    unanswered: Arc<Gauge>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    meter: Arc<RevisionMeter>,
+    /// Since when nothing but this refers to it.
+    unused_since: Option<Instant>,
+}
+
+impl Meters {
+    /// What was counted in a scope.
+    pub(crate) fn read(&self, scope: &Scope) -> Traffic {
+        let Some(meters) = self.scopes.get(scope) else {
+            return Traffic::default();
+        };
+        // In flight is read first: a request that is seen to have ended is seen to be counted.
+        let in_flight = meters
+            .instances
+            .iter()
+            .map(|(instance, gauge)| (instance.clone(), gauge.read()))
+            .filter(|(_, count)| *count > 0)
+            .collect();
+        Traffic {
+            in_flight,
+            revisions: meters
+                .revisions
+                .iter()
+                .map(|(revision, kept)| (revision.clone(), kept.meter.read()))
+                .collect(),
+            unanswered: meters.unanswered.read(),
+        }
+    }
+
+    /// Forgets what nothing refers to any more: an instance at once, a revision after a while.
+    pub(crate) fn sweep(&mut self, now: Instant) {
+        let kept = self.kept;
+        self.scopes.retain(|_, meters| {
+            meters
+                .instances
+                .retain(|_, gauge| Arc::strong_count(gauge) > 1);
+            meters.revisions.retain(|_, revision| {
+                if Arc::strong_count(&revision.meter) > 1 {
+                    revision.unused_since = None;
+                    return true;
+                }
+                let since = *revision.unused_since.get_or_insert(now);
+                now.duration_since(since) < kept
+            });
+            Arc::strong_count(&meters.unanswered) > 1 || !meters.revisions.is_empty()
+        });
+    }
+
+    fn compile(&mut self, table: &ProxyTable) -> LiveTable {
+        let workers = self.workers;
+        let gauge = || Arc::new(Gauge::new(workers));
+        let meters = self
+            .scopes
+            .entry(table.scope.clone())
+            .or_insert_with(|| ScopeMeters {
+                revisions: HashMap::new(),
+                instances: HashMap::new(),
+                unanswered: gauge(),
+            });
+        let mut routes = Vec::with_capacity(table.routes.len());
+        for route in &table.routes {
+            let mut backends = Vec::with_capacity(route.backends.len());
+            for backend in &route.backends {
+                let kept = meters
+                    .revisions
+                    .entry(backend.revision.clone())
+                    .or_insert_with(|| Kept {
+                        meter: Arc::new(RevisionMeter::new(workers)),
+                        unused_since: None,
+                    });
+                let upstream = match &backend.upstream {
+                    Upstream::Endpoints(endpoints) => LiveUpstream::Endpoints(
+                        endpoints
+                            .iter()
+                            .map(|endpoint| LiveEndpoint {
+                                instance: endpoint.instance.clone(),
+                                address: endpoint.address,
+                                in_flight: Arc::clone(
+                                    meters
+                                        .instances
+                                        .entry(endpoint.instance.clone())
+                                        .or_insert_with(gauge),
+                                ),
+                            })
+                            .collect(),
+                    ),
+                    Upstream::Files { root, single_page } => LiveUpstream::Files(Arc::new(
+                        Site::new(root.clone(), *single_page, &backend.revision),
+                    )),
+                };
+                backends.push(LiveBackend {
+                    revision: backend.revision.clone(),
+                    role: backend.role.clone(),
+                    share: backend.share.hundredths(),
+                    meter: Arc::clone(&kept.meter),
+                    upstream,
+                });
+            }
+            routes.push(LiveRoute {
+                rule: route.rule.clone(),
+                backends,
+            });
+        }
+        routing::sort(&mut routes, |route| &route.rule);
+        LiveTable {
+            routes,
+            unanswered: Some(Arc::clone(&meters.unanswered)),
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Which tables are taken.
+
+use std::collections::BTreeSet;
+
+use tidegate_types::data_plane::{ProxyTable, Refusal, Upstream};
+
+/// What to do with a table that is published.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// It takes the place of the one in force.
+    Replace,
+    /// It is the one in force.
+    Same,
+}
+
+/// Whether `new` may follow `current`.
+pub(crate) fn admit(current: Option<&ProxyTable>, new: &ProxyTable) -> Result<Admission, Refusal> {
+    check(new)?;
+    let Some(current) = current else {
+        return Ok(Admission::Replace);
+    };
+    let order = (new.epoch, new.membership).cmp(&(current.epoch, current.membership));
+    match order {
+        std::cmp::Ordering::Less => Err(Refusal::Stale {
+            epoch: current.epoch,
+            membership: current.membership,
+        }),
+        std::cmp::Ordering::Greater => Ok(Admission::Replace),
+        std::cmp::Ordering::Equal if new == current => Ok(Admission::Same),
+        std::cmp::Ordering::Equal => Err(invalid(format!(
+            "a different table of {} with the same epoch {} and membership {} is in force",
+            new.scope, new.epoch, new.membership
+        ))),
+    }
+}
+
+/// Whether a table is consistent in itself.
+pub(crate) fn check(table: &ProxyTable) -> Result<(), Refusal> {
+    let mut rules = BTreeSet::new();
+    for route in &table.routes {
+        let name = format!(
+            "route {}{}",
+            route.rule.host.as_deref().unwrap_or(""),
+            route.rule.path
+        );
+        if !route.rule.path.starts_with('/') {
+            return Err(invalid(format!("{name}: the path does not start with `/`")));
+        }
+        if !rules.insert((
+            route.rule.host.as_deref().map(str::to_ascii_lowercase),
+            route.rule.path.trim_end_matches('/'),
+        )) {
+            return Err(invalid(format!("{name} is there twice")));
+        }
+        let shares: u64 = route
+            .backends
+            .iter()
+            .map(|backend| u64::from(backend.share.hundredths()))
+            .sum();
+        if !route.backends.is_empty() && shares != 10_000 {
+            return Err(invalid(format!(
+                "{name}: the shares add up to {shares} hundredths of a percent instead of 10000"
+            )));
+        }
+        let mut revisions = BTreeSet::new();
+        for backend in &route.backends {
+            if !revisions.insert(&backend.revision) {
+                return Err(invalid(format!(
+                    "{name}: revision {} is there twice",
+                    backend.revision
+                )));
+            }
+            if let Upstream::Files { root, .. } = &backend.upstream
+                && !root.is_absolute()
+            {
+                return Err(invalid(format!(
+                    "{name}: the folder {} is not an absolute path",
+                    root.display()
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A refusal with a reason.
+pub(crate) fn invalid(reason: String) -> Refusal {
+    Refusal::Invalid { reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_types::{
+        Epoch, Listen, RevisionId, RouteRule, Share,
+        data_plane::{ProxyBackend, ProxyRoute},
+    };
+
+    use super::*;
+
+    fn table(epoch: u64, membership: u64, shares: &[u32]) -> ProxyTable {
+        ProxyTable {
+            scope: "shop/production".parse().unwrap(),
+            epoch: Epoch(epoch),
+            membership,
+            listen: Listen::Automatic,
+            routes: vec![ProxyRoute {
+                rule: RouteRule {
+                    host: None,
+                    path: "/".into(),
+                    strip_prefix: false,
+                },
+                backends: shares
+                    .iter()
+                    .enumerate()
+                    .map(|(index, percent)| ProxyBackend {
+                        revision: RevisionId::new(format!("api@{index}")),
+                        share: Share::percent(*percent),
+                        role: "stable".into(),
+                        upstream: Upstream::Endpoints(vec![]),
+                    })
+                    .collect(),
+            }],
+        }
+    }
+
+    #[test]
+    fn the_order_of_tables_is_kept() {
+        let current = table(3, 5, &[100]);
+        let admitted = |new: &ProxyTable| admit(Some(&current), new);
+        assert_eq!(admitted(&table(4, 0, &[100])), Ok(Admission::Replace));
+        assert_eq!(admitted(&table(3, 6, &[100])), Ok(Admission::Replace));
+        assert_eq!(admitted(&table(3, 5, &[100])), Ok(Admission::Same));
+        let stale = Err(Refusal::Stale {
+            epoch: Epoch(3),
+            membership: 5,
+        });
+        assert_eq!(admitted(&table(3, 4, &[100])), stale);
+        assert_eq!(admitted(&table(2, 9, &[100])), stale);
+        assert!(matches!(
+            admitted(&table(3, 5, &[50, 50])),
+            Err(Refusal::Invalid { .. })
+        ));
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        assert_eq!(admit(None, &table(1, 1, &[])), Ok(Admission::Replace));
+        assert_eq!(admit(None, &table(1, 1, &[90, 10])), Ok(Admission::Replace));
+        let mut twice = table(1, 1, &[100]);
+        twice.routes.push(twice.routes[0].clone());
+        let mut relative = table(1, 1, &[100]);
+        relative.routes[0].rule.path = "api".into();
+        let mut folder = table(1, 1, &[100]);
+        folder.routes[0].backends[0].upstream = Upstream::Files {
+            root: "dist".into(),
+            single_page: false,
+        };
+        let mut same_revision = table(1, 1, &[90, 10]);
+        same_revision.routes[0].backends[1].revision = RevisionId::new("api@0");
+        for bad in [
+            table(1, 1, &[90, 9]),
+            table(1, 1, &[0]),
+            table(1, 1, &[90, 20]),
+            twice,
+            relative,
+            folder,
+            same_revision,
+        ] {
+            let refused = admit(None, &bad);
+            assert!(matches!(refused, Err(Refusal::Invalid { .. })), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,535 @@
+//! A worker: one thread that answers requests.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    hash::{BuildHasher as _, RandomState},
+    net::SocketAddr,
+    rc::{Rc, Weak},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use tidegate_types::{InstanceId, Scope};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Notify, mpsc, oneshot, watch},
+    task::{AbortHandle, JoinHandle, LocalSet, spawn_local},
+};
+
+use crate::{
+    connection::{self, Activity},
+    endpoint::{Backend, Destination, Endpoint, LocalRoute, LocalTable},
+    limits::Limits,
+    live::{LiveEndpoint, LiveTable, LiveUpstream},
+    pick::Random,
+};
+
+/// What the control thread tells a worker.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Follow this table from now on, and listen here too.
+    Table {
+        scope: Scope,
+        table: Arc<LiveTable>,
+        listener: Option<std::net::TcpListener>,
+        done: oneshot::Sender<()>,
+    },
+    /// Forget a scope.
+    Remove {
+        scope: Scope,
+        done: oneshot::Sender<()>,
+    },
+    /// Stop listening, end when nothing is in flight.
+    Drain { done: oneshot::Sender<()> },
+    /// Another worker has more to do: take this connection.
+    Connection {
+        scope: Scope,
+        stream: std::net::TcpStream,
+        peer: SocketAddr,
+    },
+}
+
+/// The control thread's end of a worker.
+#[derive(Debug, Clone)]
+pub(crate) struct Handle {
+    commands: mpsc::UnboundedSender<Command>,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Handle {
+    /// Tells the worker something.
+    pub(crate) fn send(&self, command: Command) {
+        // A worker that has ended cannot be told anything; who waits for its answer notices.
+        let _ = self.commands.send(command);
+    }
+}
+
+/// The running workers.
+#[derive(Debug)]
+pub(crate) struct Threads {
+    handles: Vec<Handle>,
+    joins: Vec<std::thread::JoinHandle<()>>,
+    ended: Arc<Notify>,
+}
+
+impl Threads {
+    pub(crate) fn handles(&self) -> Vec<Handle> {
+        self.handles.clone()
+    }
+
+    /// Returns when one of them has ended.
+    pub(crate) async fn any_ended(&self) {
+        self.ended.notified().await;
+    }
+
+    /// Returns when all of them have ended.
+    pub(crate) async fn all_ended(&self) {
+        for handle in &self.handles {
+            handle.commands.closed().await;
+        }
+    }
+
+    /// Ends them, unless they have ended, and says whether one panicked.
+    pub(crate) fn join(self) -> Result<(), ()> {
+        // A worker also holds the others' ends of the channels, hence the last word.
+        for handle in &self.handles {
+            let (done, _) = oneshot::channel();
+            handle.send(Command::Drain { done });
+        }
+        let mut outcome = Ok(());
+        for join in self.joins {
+            if join.join().is_err() {
+                outcome = Err(());
+            }
+        }
+        outcome
+    }
+}
+
+/// Starts workers.
+pub(crate) fn start(count: usize, limits: Limits) -> std::io::Result<Threads> {
+    let ended = Arc::new(Notify::new());
+    let (handles, receivers): (Vec<_>, Vec<_>) = (0..count)
+        .map(|_| {
+            let (commands, receiver) = mpsc::unbounded_channel();
+            let connections = Arc::default();
+            let handle = Handle {
+                commands,
+                connections,
+            };
+            (handle, receiver)
+        })
+        .unzip();
+    let mut threads = Threads {
+        handles,
+        joins: Vec::new(),
+        ended,
+    };
+    for (index, receiver) in receivers.into_iter().enumerate() {
+        let handles = threads.handles();
+        let ended = EndNotice(Arc::clone(&threads.ended));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let join = std::thread::Builder::new()
+            .name(format!("worker-{index}"))
+            .spawn(move || {
+                let _ended = ended;
+                let worker = Rc::new(Worker::new(index, limits, handles));
+                LocalSet::new().block_on(&runtime, worker.run(receiver));
+            })?;
+        threads.joins.push(join);
+    }
+    Ok(threads)
+}
+
+/// Says that a worker ended, also when it panicked.
+struct EndNotice(Arc<Notify>);
+
+impl Drop for EndNotice {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
+/// A scope as one worker knows it.
+#[derive(Debug)]
+pub(crate) struct ScopeState {
+    scope: Scope,
+    table: RefCell<Rc<LocalTable>>,
+    accepting: RefCell<Option<JoinHandle<()>>>,
+    removed: Cell<bool>,
+}
+
+impl ScopeState {
+    /// The table in force.
+    pub(crate) fn table(&self) -> Rc<LocalTable> {
+        Rc::clone(&self.table.borrow())
+    }
+
+    /// Stops accepting; what is returned ends when the listener is closed.
+    fn stop_accepting(&self) -> Option<JoinHandle<()>> {
+        let accepting = self.accepting.take();
+        if let Some(task) = &accepting {
+            task.abort();
+        }
+        accepting
+    }
+}
+
+/// Says `done` when these listeners are closed.
+fn when_closed(tasks: Vec<JoinHandle<()>>, done: oneshot::Sender<()>) {
+    spawn_local(async move {
+        for task in tasks {
+            // It was cancelled: that is how it ends.
+            let _ = task.await;
+        }
+        let _ = done.send(());
+    });
+}
+
+/// A connection of a client.
+#[derive(Debug)]
+struct Open {
+    activity: Arc<Activity>,
+    task: AbortHandle,
+}
+
+/// The state of one worker thread.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) index: usize,
+    pub(crate) limits: Limits,
+    pub(crate) random: Random,
+    scopes: RefCell<HashMap<Scope, Rc<ScopeState>>>,
+    /// Endpoints outlive tables, so that a change of weights costs no connection.
+    endpoints: RefCell<HashMap<(InstanceId, SocketAddr), Weak<Endpoint>>>,
+    open: RefCell<HashMap<u64, Open>>,
+    next_connection: Cell<u64>,
+    /// Connections that were upgraded and have no HTTP any more.
+    upgraded: Cell<usize>,
+    draining: watch::Sender<bool>,
+    closing: watch::Sender<bool>,
+    workers: Vec<Handle>,
+}
+
+impl Worker {
+    fn new(index: usize, limits: Limits, workers: Vec<Handle>) -> Self {
+        Self {
+            index,
+            limits,
+            random: Random::new(RandomState::new().hash_one(index)),
+            scopes: RefCell::default(),
+            endpoints: RefCell::default(),
+            open: RefCell::default(),
+            next_connection: Cell::new(0),
+            upgraded: Cell::new(0),
+            draining: watch::Sender::new(false),
+            closing: watch::Sender::new(false),
+            workers,
+        }
+    }
+
+    /// Whether the proxy is about to end, so that connections should not be used any longer.
+    pub(crate) fn is_draining(&self) -> bool {
+        *self.draining.borrow()
+    }
+
+    /// Whether an answer on a connection of this scope should be its last.
+    pub(crate) fn is_last_answer(&self, scope: &ScopeState) -> bool {
+        scope.removed.get() || self.is_draining()
+    }
+
+    /// Becomes true when connections are to close as soon as they are idle.
+    pub(crate) fn closing(&self) -> watch::Receiver<bool> {
+        self.closing.subscribe()
+    }
+
+    async fn run(self: Rc<Self>, mut commands: mpsc::UnboundedReceiver<Command>) {
+        let tick = self.sweep_interval();
+        let mut next = tokio::time::Instant::now() + tick;
+        loop {
+            tokio::select! {
+                biased;
+                command = commands.recv() => match command {
+                    Some(Command::Drain { done }) => {
+                        self.stop_accepting(done);
+                        break;
+                    }
+                    Some(command) => self.follow(command),
+                    None => return,
+                },
+                () = tokio::time::sleep_until(next) => {
+                    self.sweep();
+                    next = tokio::time::Instant::now() + tick;
+                }
+            }
+        }
+        self.drain(commands).await;
+    }
+
+    /// Lets clients know that their connection ends with its next answer, then closes idle ones,
+    /// then waits for the rest.
+    async fn drain(self: &Rc<Self>, mut commands: mpsc::UnboundedReceiver<Command>) {
+        let started = tokio::time::Instant::now();
+        let deadline = started + self.limits.drain;
+        let closing = started + self.limits.drain_grace;
+        let mut tick = tokio::time::interval(Duration::from_millis(10));
+        while tokio::time::Instant::now() < deadline {
+            while let Ok(command) = commands.try_recv() {
+                match command {
+                    Command::Drain { done } => drop(done.send(())),
+                    other => self.follow(other),
+                }
+            }
+            if self.open.borrow().is_empty() && self.upgraded.get() == 0 {
+                return;
+            }
+            if tokio::time::Instant::now() >= closing {
+                self.closing.send_replace(true);
+            }
+            tick.tick().await;
+        }
+        let left = self.open.borrow().len() + self.upgraded.get();
+        tracing::warn!(connections = left, "closed before their requests had ended");
+    }
+
+    fn stop_accepting(&self, done: oneshot::Sender<()>) {
+        self.draining.send_replace(true);
+        let scopes = self.scopes.borrow();
+        let tasks = scopes.values().filter_map(|scope| scope.stop_accepting());
+        when_closed(tasks.collect(), done);
+    }
+
+    fn follow(self: &Rc<Self>, command: Command) {
+        match command {
+            Command::Table {
+                scope,
+                table,
+                listener,
+                done,
+            } => {
+                let local = Rc::new(self.localise(&table));
+                let state = Rc::clone(
+                    self.scopes
+                        .borrow_mut()
+                        .entry(scope.clone())
+                        .or_insert_with(|| {
+                            Rc::new(ScopeState {
+                                scope,
+                                table: RefCell::default(),
+                                accepting: RefCell::default(),
+                                removed: Cell::new(false),
+                            })
+                        }),
+                );
+                state.table.replace(local);
+                self.endpoints
+                    .borrow_mut()
+                    .retain(|_, endpoint| endpoint.strong_count() > 0);
+                let former = listener.and_then(|listener| self.listen(&state, listener));
+                when_closed(former.into_iter().collect(), done);
+            }
+            Command::Remove { scope, done } => {
+                let removed = self.scopes.borrow_mut().remove(&scope);
+                let former = removed.and_then(|state| {
+                    state.removed.set(true);
+                    state.table.take();
+                    state.stop_accepting()
+                });
+                when_closed(former.into_iter().collect(), done);
+            }
+            Command::Drain { done } => drop(done.send(())),
+            Command::Connection {
+                scope,
+                stream,
+                peer,
+            } => {
+                let state = self.scopes.borrow().get(&scope).cloned();
+                // The scope may have been removed on the way.
+                if let Some(state) = state {
+                    match TcpStream::from_std(stream) {
+                        Ok(stream) => self.serve(state, stream, peer),
+                        Err(error) => tracing::warn!(%error, "cannot take a connection"),
+                    }
+                }
+            }
+        }
+    }
+
+    fn localise(&self, live: &LiveTable) -> LocalTable {
+        let mut endpoints = self.endpoints.borrow_mut();
+        let mut local = |live: &LiveEndpoint| {
+            let key = (live.instance.clone(), live.address);
+            let known = endpoints.get(&key).and_then(Weak::upgrade);
+            known.unwrap_or_else(|| {
+                let new = Rc::new(Endpoint::new(live.address, Arc::clone(&live.in_flight)));
+                endpoints.insert(key, Rc::downgrade(&new));
+                new
+            })
+        };
+        LocalTable {
+            unanswered: live.unanswered.clone(),
+            routes: live
+                .routes
+                .iter()
+                .map(|route| LocalRoute {
+                    rule: route.rule.clone(),
+                    backends: route
+                        .backends
+                        .iter()
+                        .map(|backend| {
+                            Rc::new(Backend {
+                                revision: backend.revision.clone(),
+                                role: backend.role.clone(),
+                                share: backend.share,
+                                meter: Arc::clone(&backend.meter),
+                                turn: Cell::new(0),
+                                destination: match &backend.upstream {
+                                    LiveUpstream::Endpoints(live) => Destination::Endpoints(
+                                        live.iter().map(&mut local).collect(),
+                                    ),
+                                    LiveUpstream::Files(site) => {
+                                        Destination::Files(Arc::clone(site))
+                                    }
+                                },
+                            })
+                        })
+                        .collect(),
+                })
+                .collect(),
+        }
+    }
+
+    /// Accepts on this listener in place of the former one, whose task is returned.
+    fn listen(
+        self: &Rc<Self>,
+        state: &Rc<ScopeState>,
+        listener: std::net::TcpListener,
+    ) -> Option<JoinHandle<()>> {
+        let listener = match TcpListener::from_std(listener) {
+            Ok(listener) => listener,
+            Err(error) => {
+                tracing::error!(scope = %state.scope, %error, "a worker cannot listen");
+                return None;
+            }
+        };
+        let (worker, accepting) = (Rc::clone(self), Rc::clone(state));
+        let task = spawn_local(async move {
+            loop {
+                match listener.accept().await {
+                    Ok((stream, peer)) => worker.place(&accepting, stream, peer),
+                    Err(error) => {
+                        // Out of file descriptors, mostly: others end in the meantime.
+                        tracing::warn!(scope = %accepting.scope, %error, "cannot accept");
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                }
+            }
+        });
+        let former = state.stop_accepting();
+        state.accepting.replace(Some(task));
+        former
+    }
+
+    /// Gives a new connection to the worker with the fewest, once in its life: few connections
+    /// that live long would otherwise gather at one worker.
+    fn place(self: &Rc<Self>, state: &Rc<ScopeState>, stream: TcpStream, peer: SocketAddr) {
+        let load = |handle: &Handle| handle.connections.load(Relaxed);
+        let least = (0..self.workers.len()).min_by_key(|index| load(&self.workers[*index]));
+        match least {
+            Some(other) if load(&self.workers[other]) < load(&self.workers[self.index]) => {
+                match stream.into_std() {
+                    Ok(stream) => self.workers[other].send(Command::Connection {
+                        scope: state.scope.clone(),
+                        stream,
+                        peer,
+                    }),
+                    Err(error) => tracing::warn!(%error, "cannot hand over a connection"),
+                }
+            }
+            _ => self.serve(Rc::clone(state), stream, peer),
+        }
+    }
+
+    fn serve(self: &Rc<Self>, scope: Rc<ScopeState>, stream: TcpStream, peer: SocketAddr) {
+        let number = self.next_connection.get();
+        self.next_connection.set(number + 1);
+        let activity = Arc::new(Activity::new());
+        let listed = Listed {
+            worker: Rc::clone(self),
+            number,
+        };
+        self.workers[self.index].connections.fetch_add(1, Relaxed);
+        let task = spawn_local(connection::serve(
+            listed,
+            scope,
+            stream,
+            peer,
+            Arc::clone(&activity),
+        ));
+        let open = Open {
+            activity,
+            task: task.abort_handle(),
+        };
+        self.open.borrow_mut().insert(number, open);
+    }
+
+    fn sweep_interval(&self) -> Duration {
+        let limits = &self.limits;
+        limits
+            .client_idle
+            .min(limits.request_head)
+            .min(limits.upstream_idle)
+            .div_f64(4.0)
+            .clamp(Duration::from_millis(10), Duration::from_secs(1))
+    }
+
+    /// Closes what has been idle for too long. One look at all of them costs less than a timer for
+    /// each.
+    fn sweep(&self) {
+        for open in self.open.borrow().values() {
+            if open.activity.is_overdue(&self.limits) {
+                open.task.abort();
+            }
+        }
+        let now = Instant::now();
+        for endpoint in self.endpoints.borrow().values().filter_map(Weak::upgrade) {
+            endpoint.close_idle(now, self.limits.upstream_idle);
+        }
+    }
+
+    /// Counts an upgraded connection until the guard is dropped.
+    pub(crate) fn upgraded(self: &Rc<Self>) -> Upgraded {
+        self.upgraded.set(self.upgraded.get() + 1);
+        Upgraded(Rc::clone(self))
+    }
+}
+
+/// A connection's place in the worker's list; leaves it when dropped.
+pub(crate) struct Listed {
+    pub(crate) worker: Rc<Worker>,
+    number: u64,
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.worker.open.borrow_mut().remove(&self.number);
+        self.worker.workers[self.worker.index]
+            .connections
+            .fetch_sub(1, Relaxed);
+    }
+}
+
+/// An upgraded connection.
+pub(crate) struct Upgraded(Rc<Worker>);
+
+impl Drop for Upgraded {
+    fn drop(&mut self) {
+        self.0.upgraded.set(self.0.upgraded.get() - 1);
+    }
+}
