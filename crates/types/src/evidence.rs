@@ -19,8 +19,8 @@ pub struct Counters {
 impl Counters {
     /// Adds all of `other`.
     pub fn merge(&mut self, other: &Self) {
-        self.requests += other.requests;
-        self.errors += other.errors;
+        self.requests = self.requests.saturating_add(other.requests);
+        self.errors = self.errors.saturating_add(other.errors);
         self.latency.merge(&other.latency);
     }
 

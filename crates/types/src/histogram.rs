@@ -34,10 +34,16 @@ impl Histogram {
         (SUB_BUCKETS + octave as u64 * SUB_BUCKETS + within) as u16
     }
 
-    /// The largest latency in microseconds that falls into `bucket`.
+    /// The largest latency in microseconds that falls into `bucket`; a number that is no bucket's
+    /// counts as the last one.
     #[must_use]
     pub const fn upper_bound(bucket: u16) -> u64 {
-        let bucket = bucket as u64;
+        let last = Self::BUCKETS as u64 - 1;
+        let bucket = if bucket as u64 > last {
+            last
+        } else {
+            bucket as u64
+        };
         if bucket < SUB_BUCKETS {
             return bucket;
         }
@@ -54,7 +60,8 @@ impl Histogram {
     /// Adds `count` latencies of `bucket`.
     pub fn add(&mut self, bucket: u16, count: u64) {
         if count > 0 {
-            *self.counts.entry(bucket).or_default() += count;
+            let counted = self.counts.entry(bucket).or_default();
+            *counted = counted.saturating_add(count);
         }
     }
 
@@ -79,7 +86,7 @@ impl Histogram {
     /// How many latencies were counted.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.counts.values().sum()
+        self.counts.values().copied().fold(0, u64::saturating_add)
     }
 
     /// The latency in microseconds that `fraction` (0 to 1) of the requests did not exceed, as the
@@ -93,10 +100,10 @@ impl Histogram {
     )]
     pub fn quantile(&self, fraction: f64) -> Option<u64> {
         let count = self.count();
-        let rank = ((count as f64 * fraction).ceil() as u64).max(1);
-        let mut seen = 0;
+        let rank = ((count as f64 * fraction).ceil() as u64).clamp(1, count.max(1));
+        let mut seen = 0_u64;
         self.counts.iter().find_map(|(bucket, in_bucket)| {
-            seen += in_bucket;
+            seen = seen.saturating_add(*in_bucket);
             (seen >= rank).then(|| Self::upper_bound(*bucket))
         })
     }
@@ -138,6 +145,17 @@ mod tests {
             let found = histogram.quantile(fraction).unwrap();
             prop_assert!(found >= exact && found - exact <= exact / 16);
         }
+    }
+
+    #[test]
+    fn no_numbers_make_it_panic() {
+        let mut histogram = Histogram::default();
+        histogram.add(u16::MAX, u64::MAX);
+        histogram.add(3, u64::MAX);
+        histogram.merge(&histogram.clone());
+        assert_eq!(histogram.count(), u64::MAX);
+        assert_eq!(histogram.quantile(1.0), Some(3));
+        assert_eq!(Histogram::upper_bound(u16::MAX), LARGEST);
     }
 
     #[test]
