@@ -69,11 +69,6 @@ fn fault(text: &str, start: usize, end: usize, label: impl Into<String>) -> Faul
 pub(crate) fn parse(text: &str) -> Result<Condition, Fault> {
     let words = words(text);
     let mut rest = words.iter();
-    let missing = |label: &str| {
-        let end = text.trim_end().len();
-        fault(text, end.saturating_sub(1), end, label.to_owned())
-            .help("write it like `error_rate > 5% for 2m`")
-    };
     let metric = rest.next().ok_or_else(|| {
         Fault::new("bad-guard", "the guard is empty").help("write it like `error_rate > 5% for 2m`")
     })?;
@@ -92,6 +87,16 @@ pub(crate) fn parse(text: &str) -> Result<Condition, Fault> {
         });
     }
     let wanted = if traffic { ">" } else { ">=" };
+    let example = format!("{} {wanted} {}", metric.text, example_limit(metric.text));
+    let missing = |label: &str| {
+        let end = text.trim_end().len();
+        let last = text
+            .trim_end()
+            .chars()
+            .next_back()
+            .map_or(0, char::len_utf8);
+        fault(text, end - last, end, label.to_owned()).help(format!("write it like `{example}`"))
+    };
     let operator = rest
         .next()
         .ok_or_else(|| missing(&format!("`{wanted}` and a limit are missing")))?;
@@ -102,11 +107,7 @@ pub(crate) fn parse(text: &str) -> Result<Condition, Fault> {
             operator.end(),
             format!("`{wanted}` is expected here"),
         )
-        .help(format!(
-            "a guard says what is bad: `{} {wanted} {}`",
-            metric.text,
-            example_limit(metric.text)
-        )));
+        .help(format!("a guard says what is bad: `{example}`")));
     }
     let limit = rest.next().ok_or_else(|| missing("a limit is missing"))?;
     let window = match rest.next() {

@@ -75,8 +75,8 @@ pub fn read(text: &str, file_name: &str) -> Result<Checked, Problems> {
             .maybe_help(fault.help);
     }
     let manifest = match root {
-        Some(root) if !matches!(root.value, Value::Nothing) => {
-            shape::check(&root, &mut report);
+        Some(mut root) if !matches!(root.value, Value::Nothing) => {
+            shape::check(&mut root, &mut report);
             manifest(&Fields::new(Some(&root), ""), &mut report)
         }
         _ => {
@@ -120,6 +120,10 @@ fn manifest(fields: &Fields<'_>, report: &mut Report<'_>) -> Option<Manifest> {
     }
     let components = component::read_all(fields, report);
     let environments = environment::read_all(fields, report);
+    // Of a component without a fit name nothing is known that others could refer to.
+    if components.len() == fields.named("components").count() && !components.is_empty() {
+        consistency::references(&components, &environments, report);
+    }
     consistency::check(&components, &environments, report);
     traffic::check(&components, &environments, report);
     Some(Manifest {

@@ -76,7 +76,8 @@ impl Problem {
             self.file, self.line, self.column
         );
         let _ = writeln!(output, "{gutter} {bar}");
-        let _ = writeln!(output, "{number} {bar} {}", shown.trim_end());
+        let code = format!("{number} {bar} {shown}");
+        let _ = writeln!(output, "{}", code.trim_end());
         let _ = writeln!(output, "{gutter} {bar} {}{marks}", " ".repeat(offset));
         if let Some(help) = &self.help {
             let word = paint.with("1;36", "help");

@@ -328,7 +328,15 @@ fn share(text: &str) -> Result<(), Fault> {
         .trim()
         .trim_end_matches(" percent");
     let guess = format!("{compact}%");
-    Err(if guess.parse::<Share>().is_ok() && guess != text {
+    let fraction = compact
+        .parse::<f64>()
+        .ok()
+        .filter(|part| *part > 0.0 && *part < 1.0);
+    Err(if let Some(fraction) = fraction {
+        let whole = format!("{:.2}", fraction * 100.0);
+        let whole = whole.trim_end_matches('0').trim_end_matches('.');
+        fault.help(format!("shares are percentages: write `{whole}%`"))
+    } else if guess.parse::<Share>().is_ok() && guess != text {
         fault.help(format!("shares are percentages: write `{guess}`"))
     } else {
         fault.help("shares are percentages from `0%` to `100%`, with at most two decimals: `0.5%`")

@@ -1,4 +1,7 @@
-//! The first pass: every key is known and every single value is of its type, by the table alone.
+//! The second pass: every key is known and every single value is of its type, by the table alone.
+//!
+//! A key with a slip of the pen is told and then taken for the key that was meant, so that what
+//! stands below it is checked as well and nobody is told that the key is missing.
 
 use crate::{
     problem::{Report, Span},
@@ -9,9 +12,9 @@ use crate::{
 };
 
 /// Checks a whole manifest.
-pub(crate) fn check(root: &Node, report: &mut Report<'_>) {
+pub(crate) fn check(root: &mut Node, report: &mut Report<'_>) {
     let mut place = Place::default();
-    match &root.value {
+    match &mut root.value {
         Value::Mapping(entries) => {
             known_keys(entries, root.span, &mut place, report);
         }
@@ -54,7 +57,20 @@ impl Place {
             Some(owner) => format!(" of {owner}"),
             None => String::new(),
         };
-        format!("`{}`{owner}", rest.join("."))
+        let item = rest.iter().rposition(|part| part.parse::<usize>().is_ok());
+        match item.map(|item| {
+            (
+                rest[..item].join("."),
+                rest[item],
+                rest[item + 1..].join("."),
+            )
+        }) {
+            None => format!("`{}`{owner}", rest.join(".")),
+            Some((list, item, below)) if below.is_empty() => {
+                format!("item {item} of `{list}`{owner}")
+            }
+            Some((list, item, below)) => format!("`{below}` in item {item} of `{list}`{owner}"),
+        }
     }
 }
 
@@ -67,39 +83,44 @@ fn child_path(place: &Place, name: &str) -> String {
     }
 }
 
-fn known_keys(entries: &[Entry], span: Span, place: &mut Place, report: &mut Report<'_>) {
+fn known_keys(entries: &mut [Entry], span: Span, place: &mut Place, report: &mut Report<'_>) {
     let path = place.path();
-    for entry in entries {
+    for index in 0..entries.len() {
         if report.is_full() {
             return;
         }
-        if entry.key.starts_with("x-") {
+        if entries[index].key.starts_with("x-") {
             continue;
         }
-        match reference::children(&path).find(|key| key.name() == entry.key) {
-            Some(key) => {
-                place.written.push(entry.key.clone());
-                place.listed.push(key.name());
-                value(&entry.value, entry.key_span, key, place, report);
-                place.written.pop();
-                place.listed.pop();
-            }
-            None => unknown_key(entry, entries, place, report),
+        let listed = |name: &str| reference::children(&path).find(|key| key.name() == name);
+        let known = listed(&entries[index].key).or_else(|| {
+            let meant = unknown_key(&entries[index], entries, place, report)?;
+            meant.clone_into(&mut entries[index].key);
+            listed(meant)
+        });
+        if let Some(key) = known {
+            let entry = &mut entries[index];
+            place.written.push(entry.key.clone());
+            place.listed.push(key.name());
+            value(&mut entry.value, entry.key_span, key, place, report);
+            place.written.pop();
+            place.listed.pop();
         }
     }
     for key in reference::children(&path) {
-        if key.default == Default::Required && !is_meant(entries, &path, key.name()) {
-            let problem = report.error(
-                "missing-key",
-                first_of(span, entries),
-                format!("`{}` is missing in {}", key.name(), place.words()),
-            );
-            let example = if key.example.starts_with('{') {
-                format!("{}:", key.name())
-            } else {
-                format!("{}: {}", key.name(), key.example)
-            };
-            problem.help(format!("{} Write for example `{example}`", key.summary));
+        let given = entries.iter().any(|entry| entry.key == key.name());
+        if key.default == Default::Required && !given {
+            report
+                .error(
+                    "missing-key",
+                    first_of(span, entries),
+                    format!("`{}` is missing in {}", key.name(), place.words()),
+                )
+                .help(format!(
+                    "add it, for example `{}: {}`",
+                    key.name(),
+                    key.example
+                ));
         }
     }
 }
@@ -109,20 +130,8 @@ fn first_of(span: Span, entries: &[Entry]) -> Span {
     entries.first().map_or(span, |entry| entry.key_span)
 }
 
-/// Whether a key is there, or an unknown one that was probably meant to be it.
-pub(crate) fn is_meant(entries: &[Entry], path: &str, name: &str) -> bool {
-    entries
-        .iter()
-        .take(100)
-        .any(|entry| entry.key == name || meant(&entry.key, entries, path) == Some(name))
-        || entries.iter().any(|entry| entry.key == name)
-}
-
 /// The key that was probably meant by an unknown one: one that is not there yet.
 fn meant(key: &str, entries: &[Entry], path: &str) -> Option<&'static str> {
-    if reference::children(path).any(|child| child.name() == key) {
-        return None;
-    }
     let free: Vec<&'static str> = reference::children(path)
         .map(Key::name)
         .filter(|name| !entries.iter().any(|other| other.key == *name))
@@ -135,13 +144,20 @@ fn meant(key: &str, entries: &[Entry], path: &str) -> Option<&'static str> {
     })
 }
 
-fn unknown_key(entry: &Entry, entries: &[Entry], place: &Place, report: &mut Report<'_>) {
+/// Tells of a key that is not known; gives back the one that was meant.
+fn unknown_key(
+    entry: &Entry,
+    entries: &[Entry],
+    place: &Place,
+    report: &mut Report<'_>,
+) -> Option<&'static str> {
     let path = place.path();
     let key = entry.key.as_str();
     let here: Vec<&str> = reference::children(&path).map(Key::name).collect();
     let full = reference::canonical(&child_path(place, key));
-    let meant = meant(key, entries, &path);
+    let mut meant = meant(key, entries, &path);
     let help = if reference::LATER.contains(&full.as_str()) {
+        meant = None;
         format!("this version of Tidegate does not know `{key}` yet: remove it")
     } else if key == "<<" {
         "merge keys are not read: repeat the keys, or use an alias for a whole value".to_owned()
@@ -166,16 +182,17 @@ fn unknown_key(entry: &Entry, entries: &[Entry], place: &Place, report: &mut Rep
             format!("unknown key `{key}` in {}", place.words()),
         )
         .help(help);
+    meant
 }
 
 fn value(
-    node: &Node,
+    node: &mut Node,
     key_span: Span,
     key: &'static Key,
     place: &mut Place,
     report: &mut Report<'_>,
 ) {
-    match &node.value {
+    match &mut node.value {
         Value::Nothing => {
             if !key.forms.contains(&Form::Nothing) {
                 nothing(key_span, key, place, report);
@@ -209,9 +226,12 @@ fn nothing(span: Span, key: &Key, place: &Place, report: &mut Report<'_>) {
         format!("{} is expected", key.expected())
     } else {
         format!(
-            "write {}, or remove the line; the default then is: {}",
+            "write {}, or remove the line{}",
             key.expected(),
-            key.default_words()
+            match key.default {
+                Default::Text(text) => format!(": the default is `{text}`"),
+                Default::Required | Default::Absent | Default::Depends(_) => String::new(),
+            }
         )
     });
 }
@@ -275,15 +295,17 @@ fn merge(
 ) -> scalar::Fault {
     let text = scalar.text.as_str();
     let likely = kinds.iter().position(|kind| match kind {
+        _ if kinds.len() == 1 => true,
         Kind::UrlPath => text.contains('/'),
         Kind::Address => text.contains([':', '.']),
         Kind::Integer { .. } => text.parse::<i64>().is_ok(),
         Kind::Choice(words) => suggest::nearest(text, words.iter().copied()).is_some(),
-        _ => kinds.len() == 1,
+        _ => false,
     });
     if let Some(index) = likely {
         return faults.swap_remove(index);
     }
+    let help = faults.pop().and_then(|fault| fault.help);
     scalar::Fault::new(
         "wrong-type",
         format!(
@@ -292,6 +314,7 @@ fn merge(
             cut(text)
         ),
     )
+    .help(help.unwrap_or_else(|| format!("for example `{}: {}`", key.name(), key.example)))
 }
 
 /// A part of a scalar's text in the file; none where escapes or folding make it unclear.
@@ -318,24 +341,25 @@ fn cut(text: &str) -> String {
     }
 }
 
-fn list(items: &[Node], key: &'static Key, place: &mut Place, report: &mut Report<'_>) {
+fn list(items: &mut [Node], key: &'static Key, place: &mut Place, report: &mut Report<'_>) {
     let Some(item_key) = reference::find(&format!("{}.*", key.path)) else {
         return;
     };
     place.listed.push("*");
-    for (index, item) in items.iter().enumerate() {
+    for (index, item) in items.iter_mut().enumerate() {
         if report.is_full() {
             break;
         }
         place.written.push((index + 1).to_string());
-        value(item, item.span, item_key, place, report);
+        let span = item.span;
+        value(item, span, item_key, place, report);
         place.written.pop();
     }
     place.listed.pop();
 }
 
 fn named(
-    entries: &[Entry],
+    entries: &mut [Entry],
     span: Span,
     naming: Naming,
     key: &'static Key,
@@ -347,7 +371,8 @@ fn named(
     };
     let mut found = false;
     place.listed.push("*");
-    for entry in entries.iter().filter(|entry| !entry.key.starts_with("x-")) {
+    let entries = entries.iter_mut();
+    for entry in entries.filter(|entry| !entry.key.starts_with("x-")) {
         found = true;
         if report.is_full() {
             break;
@@ -367,7 +392,7 @@ fn named(
             Naming::Variable => variable_name(entry, report),
         }
         place.written.push(entry.key.clone());
-        value(&entry.value, entry.key_span, item_key, place, report);
+        value(&mut entry.value, entry.key_span, item_key, place, report);
         place.written.pop();
     }
     place.listed.pop();

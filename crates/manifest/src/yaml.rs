@@ -514,6 +514,11 @@ fn syntax_fault(content: &str, error: &saphyr_parser::ScanError, start: usize) -
             "yaml-syntax",
             "a text that starts with `@`, `` ` `` or `%` needs quotes",
         )
+    } else if info.contains("placement of ':'") {
+        (
+            "yaml-syntax",
+            "is a `]`, a `}` or a quote missing before it? a text that contains `: ` needs quotes",
+        )
     } else if info.contains("flow") || info.contains("',' or") {
         ("yaml-syntax", "is a `]`, a `}` or a comma missing?")
     } else {

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     model::{Build, Component, EnvironmentVariable, Workload},
     problem::{Report, Span},
-    scalar, shape, variable,
+    scalar, variable,
     yaml::{Entry, Node, Value},
 };
 
@@ -217,14 +217,8 @@ fn what_runs(entry: &Entry, fields: &Fields<'_>, is_static: bool, report: &mut R
                 .help("remove `command` if the proxy shall serve files, or `static` if a process answers");
         }
         (None, false) => {
-            let entries = entry.value.entries().unwrap_or_default();
-            let slip = shape::is_meant(entries, PATH, "command")
-                || entries
-                    .iter()
-                    .any(|entry| entry.key == "static" && !is_false(&entry.value))
-                || (!entries.iter().any(|entry| entry.key == "static")
-                    && shape::is_meant(entries, PATH, "static"));
-            if entry.value.entries().is_some() && !slip {
+            let static_is_faulty = fields.node("static").is_some_and(|node| !is_false(node));
+            if entry.value.entries().is_some() && !static_is_faulty {
                 report
                     .error(
                         "nothing-to-run",

@@ -12,16 +12,25 @@ use crate::{
     variable::{self, VariableFault},
 };
 
-pub(super) fn check(
+/// Names that have to be those of components and variables.
+pub(super) fn references(
     components: &[ComponentDraft<'_>],
     environments: &[EnvironmentDraft<'_>],
     report: &mut Report<'_>,
 ) {
     dependencies(components, report);
-    fixed_ports(components, report);
-    addresses(components, environments, report);
     replicas(components, environments, report);
     values(components, environments, report);
+}
+
+pub(super) fn check(
+    components: &[ComponentDraft<'_>],
+    environments: &[EnvironmentDraft<'_>],
+    report: &mut Report<'_>,
+) {
+    cycles(components, report);
+    fixed_ports(components, report);
+    addresses(components, environments, report);
     variables(components, environments, report);
 }
 
@@ -82,7 +91,6 @@ fn dependencies(components: &[ComponentDraft<'_>], report: &mut Report<'_>) {
             }
         }
     }
-    cycles(components, report);
 }
 
 /// Each cycle once: what can be ordered is taken away, and in the rest every walk ends in a cycle.

@@ -44,7 +44,7 @@ pub(crate) const KEYS: &[Key] = &[
     )
     .required()
     .details("Names have 1 to 40 lower-case letters, digits and `-`, and start with a letter.")
-    .example("{ api: { command: ./api, port: auto } }"),
+    .example("{ api: { command: ./api --port $PORT, port: auto } }"),
     Key::new("components.*", &[MAPPING], "One deployable part.")
         .details("It has either `command`, and runs as processes, or `static`, and is files that the proxy serves.")
         .example("{ command: ./api --port $PORT, port: auto }"),
