@@ -2,10 +2,12 @@
 //!
 //! [`git`] tells what a commit is, [`checkout`] makes a clean checkout of it, [`build`] runs the
 //! builds of its components there, and [`artifacts`] keeps what they leave under its digest.
+//! [`detect`] writes a first manifest for a repository that has none.
 
 pub mod artifacts;
 pub mod build;
 pub mod checkout;
+pub mod detect;
 pub mod git;
 mod run;
 mod site;
@@ -15,5 +17,6 @@ mod variables;
 
 pub use artifacts::{ArtifactError, ArtifactStore, Damaged};
 pub use build::{BuildError, BuildRequest, Builder, Progress, release_id};
+pub use detect::{Detected, Finding, detect};
 pub use git::{Commit, GitError};
 pub use tree::{Limits, TreeError};
