@@ -94,6 +94,8 @@ pub async fn checkout(
     commit: &str,
     destination: &Path,
 ) -> Result<(), CheckoutError> {
+    // A commit that is not there is told apart from one whose files are not.
+    git::hash_of(repository, commit).await?;
     fs::create_dir_all(destination).map_err(file_error("make", destination))?;
     borrow_objects(repository, destination).await?;
     let checked_out = Call::new(

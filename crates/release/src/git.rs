@@ -342,7 +342,7 @@ pub(crate) async fn is_shallow(repository: &Path) -> Result<bool, GitError> {
     Ok(answer == "true")
 }
 
-async fn hash_of(repository: &Path, reference: &str) -> Result<String, GitError> {
+pub(crate) async fn hash_of(repository: &Path, reference: &str) -> Result<String, GitError> {
     // Nothing in git is called so, and git would take it for an option.
     let nameable = !reference.is_empty()
         && !reference.starts_with('-')
