@@ -69,6 +69,16 @@ pub(crate) enum Message {
 pub(crate) struct Handle {
     pub(crate) messages: mpsc::Sender<Message>,
     pub(crate) view: watch::Receiver<Arc<EnvironmentView>>,
+    tasks: [AbortHandle; 3],
+}
+
+impl Handle {
+    /// Ends the environment's tasks wherever they are.
+    pub(crate) fn halt(&self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
 }
 
 struct Actor {
@@ -421,6 +431,9 @@ impl Actor {
 
     /// Looks until there is nothing more to decide on what can be seen now.
     async fn look(&mut self) {
+        if self.store_trouble.is_some() {
+            self.take_pending().await;
+        }
         loop {
             self.observe().await;
             let input = self.held.clone().unwrap_or(Input::Look);

@@ -151,6 +151,14 @@ impl Engine {
             .map_err(|failure| Error::Preparation(Box::new(failure)))
     }
 
+    /// Ends every task wherever it is. What was stored goes on at the next start; what runs is not
+    /// touched.
+    pub async fn halt(&self) {
+        for handle in self.actors.lock().await.values() {
+            handle.halt();
+        }
+    }
+
     /// The environments that are known.
     pub async fn scopes(&self) -> Vec<Scope> {
         self.actors.lock().await.keys().cloned().collect()

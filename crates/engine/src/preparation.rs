@@ -58,7 +58,7 @@ impl Preparer {
     ) -> Self {
         Self {
             store,
-            builder: Builder::new(home, executable),
+            builder: Builder::new(home.to_owned(), executable),
             artifacts: ArtifactStore::new(home.join("artifacts")),
             clock,
         }
@@ -90,9 +90,10 @@ impl Preparer {
             .map_err(|error| prepare(error.to_string()))?
             .ok_or_else(|| {
                 let mut failure = prepare(format!("commit {} has no {MANIFEST}", commit.version));
-                failure.mend = Some(format!(
+                failure.mend = Some(
                     "commit one (`tidegate init` writes it), or deploy the work tree with --dirty"
-                ));
+                        .to_owned(),
+                );
                 failure
             })?;
         let manifest = tidegate_manifest::read(&text, MANIFEST)
@@ -134,18 +135,18 @@ impl Preparer {
             info!(release = %release.id, "the commit was built before");
             return Ok(release);
         }
-        let clock = Arc::clone(&self.clock);
+        let now = || self.clock.now();
         let request = BuildRequest {
             project: scope.project.clone(),
             repository: repository.to_owned(),
             commit,
             manifest_text: text,
-            manifest: manifest.clone(),
-            clock: Arc::new(move || clock.now()),
+            manifest: &manifest,
+            clock: &now,
         };
         let release = self
             .builder
-            .build(request, move |step| progress(step.to_string()))
+            .build(request, move |step| progress(sentence(&step)))
             .await
             .map_err(build_failure)?;
         self.store.put_release(&release).await.map_err(stored)?;
@@ -174,11 +175,44 @@ impl Preparer {
     }
 }
 
+fn sentence(step: &tidegate_release::Progress) -> String {
+    use tidegate_release::Progress;
+    match step {
+        Progress::Waiting => "waiting for another build of the same commit".to_owned(),
+        Progress::CheckingOut => "checking the commit out".to_owned(),
+        Progress::Building { component, command, .. } => format!("building {component}: {command}"),
+        Progress::Attached { component, .. } => {
+            format!("building {component}: going on with the build that runs")
+        }
+        Progress::Restarted { component } => {
+            format!("building {component} again: it is unknown how its build ended")
+        }
+        Progress::Stored { component, artifact } => {
+            format!("stored {component}: {} files, {} bytes", artifact.files, artifact.bytes)
+        }
+        Progress::AlreadyBuilt => "built before".to_owned(),
+    }
+}
+
 fn build_failure(error: BuildError) -> Failure {
-    let mut failure = Failure::new(FailureCode::Build, error.to_string());
-    failure.component = error.component().cloned();
-    failure.log = error.log().to_vec();
-    failure.mend = error.mend();
+    // The error says everything in several lines; a failure keeps the parts apart.
+    let text = error.to_string();
+    let what = text.lines().next().unwrap_or_default();
+    let mut failure = Failure::new(FailureCode::Build, what);
+    match error {
+        BuildError::Failed { component, last_lines, log, .. }
+        | BuildError::Lost { component, last_lines, log, .. } => {
+            failure.component = Some(component);
+            failure.log = last_lines;
+            failure.mend = Some(format!("the whole log is {}", log.display()));
+        }
+        BuildError::OutputMissing { component, .. }
+        | BuildError::FolderMissing { component, .. }
+        | BuildError::OutsidePath { component, .. }
+        | BuildError::Artifact { component, .. }
+        | BuildError::Job { component, .. } => failure.component = Some(component),
+        BuildError::Checkout(_) | BuildError::StillRunning { .. } | BuildError::File { .. } => {}
+    }
     failure
 }
 

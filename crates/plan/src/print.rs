@@ -24,7 +24,7 @@ pub fn print(plan: &Plan) -> String {
         print_rollout(&mut text, index + 1, rollout);
     }
     if !plan.unchanged.is_empty() {
-        let names: Vec<&str> = plan.unchanged.iter().map(|name| name.as_str()).collect();
+        let names: Vec<&str> = plan.unchanged.iter().map(tidegate_types::ComponentName::as_str).collect();
         let _ = writeln!(text, "  unchanged: {}", names.join(", "));
     }
     text
