@@ -1,0 +1,47 @@
+# The one entry: `make help` lists what there is.
+
+CARGO ?= cargo
+PYTHON ?= python3
+
+.PHONY: help demo test check real bench fmt docs clean
+.DEFAULT_GOAL := help
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## Deploy a small shop three times and watch the bad release go back
+	$(CARGO) build --bin tidegate
+	$(CARGO) run --quiet --bin tidegate -- demo
+
+test: ## Run every test that needs nothing but Rust and git
+	$(CARGO) test --workspace
+
+check: ## Hold the rules: format, lints, licences, walls, generated pages
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+	@if $(CARGO) deny --version >/dev/null 2>&1; then \
+		echo "$(CARGO) deny check bans licenses sources"; \
+		$(CARGO) deny check bans licenses sources; \
+	elif [ -n "$$TIDEGATE_TEST_REQUIRE" ]; then \
+		echo "error: cargo-deny is missing" >&2; exit 1; \
+	else \
+		echo "SKIPPED: licences and sources, as cargo-deny is missing (cargo install cargo-deny --locked)" >&2; \
+	fi
+	$(CARGO) test --package tidegate-house --locked
+
+real: ## Deploy two real versions of Datasette under traffic (needs Python and the network)
+	$(CARGO) build --bin tidegate
+	$(PYTHON) tests/real/datasette.py
+
+bench: ## Measure, and print the machine's load beside each figure
+	$(CARGO) bench --workspace --bench '*'
+
+fmt: ## Format the code
+	$(CARGO) fmt --all
+
+docs: ## Write the generated pages of docs/ anew
+	$(CARGO) run --quiet --package tidegate-house --example pages
+
+clean: ## Remove what was built
+	$(CARGO) clean
