@@ -30,7 +30,7 @@ check: ## Hold the rules: format, lints, licences, walls, generated pages
 	fi
 	$(CARGO) test --package tidegate-house --locked
 
-real: ## Deploy two real versions of Datasette under traffic (needs Python and the network)
+real: ## Deploy a real application under traffic (needs Python and the network)
 	$(CARGO) build --bin tidegate
 	$(PYTHON) tests/real/datasette.py
 
