@@ -63,21 +63,14 @@ fn file_error(
     path: &Path,
 ) -> impl FnOnce(std::io::Error) -> ArtifactError {
     let path = path.to_owned();
-    move |source| ArtifactError::File {
-        operation,
-        path,
-        source,
-    }
+    move |source| ArtifactError::File { operation, path, source }
 }
 
 impl ArtifactStore {
     /// The store in `folder`, which is made when something is put in.
     #[must_use]
     pub fn new(folder: PathBuf) -> Self {
-        Self {
-            folder,
-            limits: Limits::default(),
-        }
+        Self { folder, limits: Limits::default() }
     }
 
     /// The same store, which refuses larger artifacts than this.
@@ -104,8 +97,7 @@ impl ArtifactStore {
     pub fn put(&self, source: &Path) -> Result<Artifact, ArtifactError> {
         let entries = tree::entries(source, self.limits)?;
         let lock = self.lock_file()?;
-        lock.lock_shared()
-            .map_err(file_error("lock", &self.folder))?;
+        lock.lock_shared().map_err(file_error("lock", &self.folder))?;
         let incoming = self.incoming()?;
         self.copy_in(&entries, incoming.path())
     }
@@ -139,20 +131,15 @@ impl ArtifactStore {
             sync_tree(incoming, files).map_err(file_error("sync", incoming))?;
             self.publish(incoming, &digest, &list)?;
         }
-        Ok(Artifact {
-            digest,
-            bytes,
-            files: files as u64,
-        })
+        Ok(Artifact { digest, bytes, files: files as u64 })
     }
 
     /// The list comes first, so that a tree under its final name always has one.
     fn publish(&self, incoming: &Path, digest: &Digest, list: &[u8]) -> Result<(), ArtifactError> {
         let list_path = self.list_path(digest);
         let write_list = || {
-            let mut temporary = tempfile::Builder::new()
-                .prefix(INCOMING)
-                .tempfile_in(&self.folder)?;
+            let mut temporary =
+                tempfile::Builder::new().prefix(INCOMING).tempfile_in(&self.folder)?;
             temporary.write_all(list)?;
             temporary.as_file().sync_all()?;
             temporary.persist(&list_path)?;
@@ -174,10 +161,7 @@ impl ArtifactStore {
     /// Reads the whole tree again and compares. Files that something added beside it, such as
     /// caches of an interpreter, are not damage.
     pub fn verify(&self, digest: &Digest) -> Result<(), Damaged> {
-        let damaged = |reason: String| Damaged {
-            digest: digest.clone(),
-            reason,
-        };
+        let damaged = |reason: String| Damaged { digest: digest.clone(), reason };
         if !self.contains(digest) {
             return Err(damaged("it is not there".to_owned()));
         }
@@ -220,11 +204,8 @@ impl ArtifactStore {
             let path = entry.path();
             let name = entry.file_name().to_string_lossy().into_owned();
             let remove = |path: &Path| {
-                let outcome = if path.is_dir() {
-                    fs::remove_dir_all(path)
-                } else {
-                    fs::remove_file(path)
-                };
+                let outcome =
+                    if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
                 outcome.map_err(file_error("remove", path))
             };
             // Nobody puts anything in while the lock is held: what is left was abandoned.
@@ -278,10 +259,7 @@ const INCOMING: &str = ".incoming-";
 
 fn is_digest(text: &str) -> bool {
     text.strip_prefix("sha256-").is_some_and(|digits| {
-        digits.len() == 64
-            && digits
-                .bytes()
-                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        digits.len() == 64 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     })
 }
 
@@ -326,9 +304,8 @@ fn copy(
         .mode(mode)
         .open(target)
         .map_err(file_error("write", target))?;
-    let hashed = hash(reader, source, |chunk| {
-        writer.write_all(chunk).map_err(file_error("write", target))
-    })?;
+    let hashed =
+        hash(reader, source, |chunk| writer.write_all(chunk).map_err(file_error("write", target)))?;
     if durable {
         writer.sync_all().map_err(file_error("write", target))?;
     }

@@ -105,24 +105,8 @@ pub enum BuildError {
     #[error(transparent)]
     Checkout(#[from] CheckoutError),
     /// A component's build failed.
-    #[error(
-        "the build of `{component}` failed: `{command}` {}{}\nThe whole log is {log}",
-        ending(outcome, *timeout), indented(last_lines), log = log.display()
-    )]
-    Failed {
-        /// Which.
-        component: ComponentName,
-        /// What ran.
-        command: String,
-        /// How it ended.
-        outcome: Outcome,
-        /// How long it was allowed to run.
-        timeout: tidegate_types::Duration,
-        /// The end of its output.
-        last_lines: Vec<String>,
-        /// All of its output.
-        log: PathBuf,
-    },
+    #[error(transparent)]
+    Failed(Box<FailedBuild>),
     /// It is unknown how a component's build ended, again and again.
     #[error(
         "it is unknown how the build of `{component}` ended: its process vanished without a record, {attempts} times{}\nThe whole log is {log}",
@@ -139,22 +123,8 @@ pub enum BuildError {
         log: PathBuf,
     },
     /// A build went well and did not leave what the manifest says.
-    #[error(
-        "the build of `{component}` left no `{output}`: {}; `output` names the file or folder that the build leaves, relative to `{directory}`",
-        listing(folder, found)
-    )]
-    OutputMissing {
-        /// Which.
-        component: ComponentName,
-        /// What should be there.
-        output: String,
-        /// Where the build ran.
-        directory: String,
-        /// The part of the way to the output that is there.
-        folder: String,
-        /// What that has instead.
-        found: Vec<String>,
-    },
+    #[error(transparent)]
+    OutputMissing(Box<MissingOutput>),
     /// A component's folder is not in the commit.
     #[error("component `{component}` should be in `{path}`, which is not a folder in {version}: only what is committed is built{}", unless_dirty(*dirty))]
     FolderMissing {
@@ -211,6 +181,46 @@ pub enum BuildError {
     },
 }
 
+/// A build that ended, and not well.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the build of `{component}` failed: `{command}` {}{}\nThe whole log is {log}",
+    ending(outcome, *timeout), indented(last_lines), log = log.display()
+)]
+pub struct FailedBuild {
+    /// Of which component.
+    pub component: ComponentName,
+    /// What ran.
+    pub command: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How long it was allowed to run.
+    pub timeout: tidegate_types::Duration,
+    /// The end of its output.
+    pub last_lines: Vec<String>,
+    /// All of its output.
+    pub log: PathBuf,
+}
+
+/// What should be there after a build.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the build of `{component}` left no `{output}`: {}; `output` names the file or folder that the build leaves, relative to `{directory}`",
+    listing(folder, found)
+)]
+pub struct MissingOutput {
+    /// Of which component.
+    pub component: ComponentName,
+    /// What should be there.
+    pub output: String,
+    /// Where the build ran.
+    pub directory: String,
+    /// The part of the way to the output that is there.
+    pub folder: String,
+    /// What that has instead.
+    pub found: Vec<String>,
+}
+
 fn ending(outcome: &Outcome, timeout: tidegate_types::Duration) -> String {
     match outcome {
         Outcome::Code(code) => format!("exited with code {code}"),
@@ -223,7 +233,12 @@ fn ending(outcome: &Outcome, timeout: tidegate_types::Duration) -> String {
 }
 
 fn indented(lines: &[String]) -> String {
-    lines.iter().map(|line| format!("\n    {line}")).collect()
+    let mut text = String::new();
+    for line in lines {
+        text.push_str("\n    ");
+        text.push_str(line);
+    }
+    text
 }
 
 fn listing(folder: &str, found: &[String]) -> String {
@@ -263,11 +278,7 @@ impl Builder {
     /// Keeps everything below `home`; `executable` offers the subcommand `shim`.
     #[must_use]
     pub fn new(home: PathBuf, executable: PathBuf) -> Self {
-        Self {
-            artifacts: ArtifactStore::new(home.join("artifacts")),
-            home,
-            executable,
-        }
+        Self { artifacts: ArtifactStore::new(home.join("artifacts")), home, executable }
     }
 
     /// Where the artifacts of its releases are.
@@ -279,10 +290,7 @@ impl Builder {
     /// Whether every artifact of the release is there, so that it need not be built again.
     #[must_use]
     pub fn is_complete(&self, release: &Release) -> bool {
-        release
-            .artifacts
-            .values()
-            .all(|artifact| self.artifacts.contains(&artifact.digest))
+        release.artifacts.values().all(|artifact| self.artifacts.contains(&artifact.digest))
     }
 
     /// Builds a commit, or goes on with a build of it that was interrupted.
@@ -318,19 +326,9 @@ impl Builder {
                     progress(Progress::Restarted { component });
                     site.clear().await?;
                 }
-                Err(BuildError::Lost {
-                    component,
-                    last_lines,
-                    log,
-                    ..
-                }) => {
+                Err(BuildError::Lost { component, last_lines, log, .. }) => {
                     site.mark_failed();
-                    return Err(BuildError::Lost {
-                        component,
-                        attempts: attempt,
-                        last_lines,
-                        log,
-                    });
+                    return Err(BuildError::Lost { component, attempts: attempt, last_lines, log });
                 }
                 Err(error) => {
                     site.mark_failed();
@@ -371,11 +369,8 @@ impl Builder {
         }
         let mut artifacts = BTreeMap::new();
         // What is taken as committed is taken before any build leaves its traces.
-        let (as_committed, built): (Vec<_>, Vec<_>) = request
-            .manifest
-            .components
-            .iter()
-            .partition(|component| component.build.is_none());
+        let (as_committed, built): (Vec<_>, Vec<_>) =
+            request.manifest.components.iter().partition(|component| component.build.is_none());
         for component in as_committed.into_iter().chain(built) {
             let name = &component.name;
             let artifact = match site.artifact(name)? {
@@ -386,10 +381,7 @@ impl Builder {
                     artifact
                 }
             };
-            progress(Progress::Stored {
-                component: name.clone(),
-                artifact: artifact.clone(),
-            });
+            progress(Progress::Stored { component: name.clone(), artifact: artifact.clone() });
             artifacts.insert(name.clone(), artifact);
         }
         Ok(artifacts)
@@ -407,8 +399,7 @@ impl Builder {
             None => folder_of(request, site, name, &component.path)?,
             Some(build) => {
                 let directory = folder_of(request, site, name, &build.directory)?;
-                self.run(request, site, name, build, &directory, progress)
-                    .await?;
+                self.run(request, site, name, build, &directory, progress).await?;
                 output_of(site, name, build, &directory)?
             }
         };
@@ -419,10 +410,7 @@ impl Builder {
             path: self.home.clone(),
             source: std::io::Error::other(error),
         })?;
-        stored.map_err(|source| BuildError::Artifact {
-            component: name.clone(),
-            source,
-        })
+        stored.map_err(|source| BuildError::Artifact { component: name.clone(), source })
     }
 
     /// Runs a component's build, or waits for the one that runs, or takes the result of the one
@@ -438,10 +426,7 @@ impl Builder {
     ) -> Result<(), BuildError> {
         let job = site.job(component);
         let log = job.join("log");
-        let job_error = |source| BuildError::Job {
-            component: component.clone(),
-            source,
-        };
+        let job_error = |source| BuildError::Job { component: component.clone(), source };
         if tidegate_shim::look(&job).map_err(job_error)? == JobState::NotStarted {
             progress(Progress::Building {
                 component: component.clone(),
@@ -459,10 +444,7 @@ impl Builder {
                 })?
                 .map_err(job_error)?;
         } else {
-            progress(Progress::Attached {
-                component: component.clone(),
-                log: log.clone(),
-            });
+            progress(Progress::Attached { component: component.clone(), log: log.clone() });
         }
         let mut patience = Patience::new(Duration::from_millis(20), Duration::from_millis(200));
         let record = loop {
@@ -472,10 +454,7 @@ impl Builder {
                 JobState::NotStarted | JobState::Running { .. } => patience.wait().await,
             }
         };
-        if record
-            .as_ref()
-            .is_some_and(|record| record.outcome.is_success())
-        {
+        if record.as_ref().is_some_and(|record| record.outcome.is_success()) {
             return Ok(());
         }
         let last_lines = tidegate_shim::tail(&job, LAST_LINES)
@@ -485,20 +464,15 @@ impl Builder {
             .collect();
         let component = component.clone();
         Err(match record {
-            Some(record) => BuildError::Failed {
+            Some(record) => BuildError::Failed(Box::new(FailedBuild {
                 component,
                 command: build.run.clone(),
                 outcome: record.outcome,
                 timeout: build.timeout,
                 last_lines,
                 log,
-            },
-            None => BuildError::Lost {
-                component,
-                attempts: 1,
-                last_lines,
-                log,
-            },
+            })),
+            None => BuildError::Lost { component, attempts: 1, last_lines, log },
         })
     }
 }
@@ -510,10 +484,7 @@ fn job_spec(commit: &Commit, build: &Build, directory: &Path) -> JobSpec {
         environment: variables::for_build(commit, |name| std::env::var(name).ok()),
         stop_signal: Signal::Sigterm,
         stop_timeout: tidegate_types::Duration::from_secs(5),
-        log: LogLimits {
-            file_bytes: 8 << 20,
-            files: 2,
-        },
+        log: LogLimits { file_bytes: 8 << 20, files: 2 },
         timeout: Some(build.timeout),
     }
 }
@@ -526,10 +497,8 @@ fn folder_of(
 ) -> Result<PathBuf, BuildError> {
     let source = site.source();
     let folder = source.join(path);
-    let outside = || BuildError::OutsidePath {
-        component: component.clone(),
-        path: path.to_owned(),
-    };
+    let outside =
+        || BuildError::OutsidePath { component: component.clone(), path: path.to_owned() };
     if !stays_inside(Path::new(""), Path::new(path)) {
         return Err(outside());
     }
@@ -541,11 +510,7 @@ fn folder_of(
             dirty: request.commit.dirty,
         });
     }
-    if is_inside(&source, &folder) {
-        Ok(folder)
-    } else {
-        Err(outside())
-    }
+    if is_inside(&source, &folder) { Ok(folder) } else { Err(outside()) }
 }
 
 fn output_of(
@@ -557,21 +522,15 @@ fn output_of(
     let source = site.source();
     let output = directory.join(&build.output);
     let below_source = Path::new(&build.directory).join(&build.output);
-    let outside = || BuildError::OutsidePath {
-        component: component.clone(),
-        path: build.output.clone(),
-    };
+    let outside =
+        || BuildError::OutsidePath { component: component.clone(), path: build.output.clone() };
     if !stays_inside(Path::new(""), &below_source) {
         return Err(outside());
     }
     if !output.exists() {
-        let folder = output
-            .ancestors()
-            .skip(1)
-            .find(|folder| folder.is_dir())
-            .unwrap_or(directory);
+        let folder = output.ancestors().skip(1).find(|folder| folder.is_dir()).unwrap_or(directory);
         let shown = folder.strip_prefix(&source).unwrap_or(folder);
-        return Err(BuildError::OutputMissing {
+        return Err(BuildError::OutputMissing(Box::new(MissingOutput {
             component: component.clone(),
             output: build.output.clone(),
             directory: build.directory.clone(),
@@ -581,13 +540,9 @@ fn output_of(
                 shown.display().to_string()
             },
             found: names_in(folder),
-        });
+        })));
     }
-    if is_inside(&source, &output) {
-        Ok(output)
-    } else {
-        Err(outside())
-    }
+    if is_inside(&source, &output) { Ok(output) } else { Err(outside()) }
 }
 
 fn is_inside(root: &Path, path: &Path) -> bool {
@@ -606,11 +561,7 @@ fn names_in(folder: &Path) -> Vec<String> {
         .filter(|entry| entry.file_name() != ".git")
         .map(|entry| {
             let name = entry.file_name().to_string_lossy().into_owned();
-            if entry.path().is_dir() {
-                format!("`{name}/`")
-            } else {
-                format!("`{name}`")
-            }
+            if entry.path().is_dir() { format!("`{name}/`") } else { format!("`{name}`") }
         })
         .collect();
     names.sort();

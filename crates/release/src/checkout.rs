@@ -78,11 +78,7 @@ fn file_error(
     path: &Path,
 ) -> impl FnOnce(std::io::Error) -> CheckoutError {
     let path = path.to_owned();
-    move |source| CheckoutError::File {
-        operation,
-        path,
-        source,
-    }
+    move |source| CheckoutError::File { operation, path, source }
 }
 
 /// Makes `destination`, which must not exist yet, a clean checkout of `commit`.
@@ -136,29 +132,16 @@ pub async fn checkout(
 }
 
 async fn borrow_objects(repository: &Path, destination: &Path) -> Result<(), CheckoutError> {
-    let format = Call::new(repository, ["rev-parse", "--show-object-format"])
-        .text()
-        .await?;
+    let format = Call::new(repository, ["rev-parse", "--show-object-format"]).text().await?;
     let objects = absolute(&git::git_path(repository, "objects").await?)?;
     let shallow = git::git_path(repository, "shallow").await?;
-    let tags = Call::new(
-        repository,
-        [
-            "for-each-ref",
-            "--format=%(objectname) %(refname)",
-            "refs/tags",
-        ],
-    )
-    .output()
-    .await?;
+    let tags =
+        Call::new(repository, ["for-each-ref", "--format=%(objectname) %(refname)", "refs/tags"])
+            .output()
+            .await?;
     Call::new(
         destination,
-        [
-            "init",
-            "--quiet",
-            "--template=",
-            &format!("--object-format={format}"),
-        ],
+        ["init", "--quiet", "--template=", &format!("--object-format={format}")],
     )
     .output()
     .await?;
@@ -187,9 +170,7 @@ fn absolute(path: &Path) -> Result<PathBuf, CheckoutError> {
 
 /// The path and commit of each submodule.
 async fn submodules(checkout: &Path) -> Result<Vec<(String, String)>, GitError> {
-    let entries = Call::new(checkout, ["ls-files", "--stage", "-z"])
-        .output()
-        .await?;
+    let entries = Call::new(checkout, ["ls-files", "--stage", "-z"]).output().await?;
     Ok(entries
         .split(|byte| *byte == 0)
         .filter(|entry| entry.starts_with(b"160000 "))
@@ -221,11 +202,7 @@ async fn check_out_submodule(
             .await?
             .success;
     if !available {
-        return Err(CheckoutError::Submodule {
-            path,
-            commit,
-            repository: repository.to_owned(),
-        });
+        return Err(CheckoutError::Submodule { path, commit, repository: repository.to_owned() });
     }
     Box::pin(checkout(&local, &commit, &destination.join(&path))).await
 }
@@ -233,13 +210,9 @@ async fn check_out_submodule(
 /// Without git-lfs, git checks out small text files in place of the real ones and says nothing.
 async fn refuse_pointers(repository: &Path, checkout: &Path) -> Result<(), CheckoutError> {
     const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
-    let listed = Call::new(checkout, ["ls-files", "-z", "--", ":(attr:filter=lfs)"])
-        .output()
-        .await?;
-    for path in listed
-        .split(|byte| *byte == 0)
-        .filter(|path| !path.is_empty())
-    {
+    let listed =
+        Call::new(checkout, ["ls-files", "-z", "--", ":(attr:filter=lfs)"]).output().await?;
+    for path in listed.split(|byte| *byte == 0).filter(|path| !path.is_empty()) {
         use std::os::unix::ffi::OsStrExt as _;
         let file = checkout.join(std::ffi::OsStr::from_bytes(path));
         let is_file = file.symlink_metadata().is_ok_and(|facts| facts.is_file());

@@ -149,14 +149,10 @@ pub const FILE_LIMIT: u64 = 1 << 20;
 
 /// The top folder of the work tree that `directory` is in.
 pub async fn root_of(directory: &Path) -> Result<PathBuf, GitError> {
-    let answer = Call::new(directory, ["rev-parse", "--show-toplevel"])
-        .answer()
-        .await?;
+    let answer = Call::new(directory, ["rev-parse", "--show-toplevel"]).answer().await?;
     if !answer.success {
         return Err(if answer.message.contains("work tree") {
-            GitError::Bare {
-                directory: directory.to_owned(),
-            }
+            GitError::Bare { directory: directory.to_owned() }
         } else {
             GitError::Failed {
                 command: "git rev-parse --show-toplevel".to_owned(),
@@ -179,12 +175,10 @@ pub async fn file_at(
     commit: &str,
     path: &str,
 ) -> Result<Option<String>, GitError> {
-    let listed = Call::new(
-        repository,
-        ["ls-tree", "-z", "--long", "--full-tree", commit, "--", path],
-    )
-    .output()
-    .await?;
+    let listed =
+        Call::new(repository, ["ls-tree", "-z", "--long", "--full-tree", commit, "--", path])
+            .output()
+            .await?;
     let listed = String::from_utf8_lossy(&listed);
     // `mode type object size`, a tab, the path.
     let Some((facts, _)) = listed.split_once('\t') else {
@@ -210,12 +204,8 @@ pub async fn file_at(
             "has {size} bytes, more than the {FILE_LIMIT} that are read"
         )));
     }
-    let bytes = Call::new(repository, ["cat-file", "blob", object])
-        .output()
-        .await?;
-    String::from_utf8(bytes)
-        .map(Some)
-        .map_err(|_| not_a_file("is not UTF-8 text".to_owned()))
+    let bytes = Call::new(repository, ["cat-file", "blob", object]).output().await?;
+    String::from_utf8(bytes).map(Some).map_err(|_| not_a_file("is not UTF-8 text".to_owned()))
 }
 
 /// How many files differ from `HEAD` or are new: 0 when the work tree is clean.
@@ -223,20 +213,11 @@ pub async fn changed_files(repository: &Path) -> Result<usize, GitError> {
     let root = root_of(repository).await?;
     let output = Call::new(
         &root,
-        [
-            "status",
-            "--porcelain=v1",
-            "-z",
-            "--untracked-files=all",
-            "--no-renames",
-        ],
+        ["status", "--porcelain=v1", "-z", "--untracked-files=all", "--no-renames"],
     )
     .output()
     .await?;
-    Ok(output
-        .split(|byte| *byte == 0)
-        .filter(|entry| !entry.is_empty())
-        .count())
+    Ok(output.split(|byte| *byte == 0).filter(|entry| !entry.is_empty()).count())
 }
 
 /// A commit of the work tree as it is now: all changes and all new files that are not ignored.
@@ -255,9 +236,8 @@ pub async fn snapshot(repository: &Path) -> Result<Commit, GitError> {
     let mut arguments = vec!["commit-tree".to_owned(), tree.clone(), "-m".to_owned()];
     let (version, subject, seconds) = match &head {
         Some(head) => {
-            let committed = Call::new(&root, ["rev-parse", &format!("{}^{{tree}}", head.hash)])
-                .text()
-                .await?;
+            let committed =
+                Call::new(&root, ["rev-parse", &format!("{}^{{tree}}", head.hash)]).text().await?;
             if committed == tree {
                 return Ok(head.clone());
             }
@@ -291,11 +271,7 @@ pub async fn snapshot(repository: &Path) -> Result<Commit, GitError> {
         call = call.variable(name, value);
     }
     let hash = call.text().await?;
-    Ok(Commit {
-        version,
-        dirty: true,
-        ..describe(&root, &hash).await?
-    })
+    Ok(Commit { version, dirty: true, ..describe(&root, &hash).await? })
 }
 
 /// Adds the work tree to a copy of the index and writes it as a tree.
@@ -328,17 +304,13 @@ async fn tree_of_work_tree(root: &Path) -> Result<String, GitError> {
 
 /// Where git keeps `name`, for instance its `index` or `objects`.
 pub(crate) async fn git_path(repository: &Path, name: &str) -> Result<PathBuf, GitError> {
-    let output = Call::new(repository, ["rev-parse", "--git-path", name])
-        .output()
-        .await?;
+    let output = Call::new(repository, ["rev-parse", "--git-path", name]).output().await?;
     // Relative answers are relative to where git ran.
     Ok(repository.join(path_from(&output)))
 }
 
 pub(crate) async fn is_shallow(repository: &Path) -> Result<bool, GitError> {
-    let answer = Call::new(repository, ["rev-parse", "--is-shallow-repository"])
-        .text()
-        .await?;
+    let answer = Call::new(repository, ["rev-parse", "--is-shallow-repository"]).text().await?;
     Ok(answer == "true")
 }
 
@@ -349,9 +321,7 @@ pub(crate) async fn hash_of(repository: &Path, reference: &str) -> Result<String
         && !reference.contains(|character: char| character.is_control());
     if nameable {
         let asked = format!("{reference}^{{commit}}");
-        let answer = Call::new(repository, ["rev-parse", "--verify", &asked])
-            .answer()
-            .await?;
+        let answer = Call::new(repository, ["rev-parse", "--verify", &asked]).answer().await?;
         let hash = String::from_utf8_lossy(&answer.output).trim().to_owned();
         if answer.success {
             if answer.message.contains("is ambiguous") {
@@ -362,9 +332,7 @@ pub(crate) async fn hash_of(repository: &Path, reference: &str) -> Result<String
         if answer.message.contains("is ambiguous") {
             return Err(ambiguous_hash(reference, &answer.message));
         }
-        let kind = Call::new(repository, ["cat-file", "-t", reference])
-            .answer()
-            .await?;
+        let kind = Call::new(repository, ["cat-file", "-t", reference]).answer().await?;
         let kind_name = String::from_utf8_lossy(&kind.output).trim().to_owned();
         if kind.success && kind_name != "commit" && kind_name != "tag" {
             return Err(GitError::NotACommit {
@@ -386,24 +354,14 @@ pub(crate) async fn hash_of(repository: &Path, reference: &str) -> Result<String
 async fn unknown_reference(repository: &Path, reference: &str) -> Result<GitError, GitError> {
     let names = Call::new(
         repository,
-        [
-            "for-each-ref",
-            "--format=%(refname)",
-            "refs/heads",
-            "refs/tags",
-            "refs/remotes",
-        ],
+        ["for-each-ref", "--format=%(refname)", "refs/heads", "refs/tags", "refs/remotes"],
     )
     .text()
     .await?;
-    let has_head = Call::new(repository, ["rev-parse", "--verify", "--quiet", "HEAD"])
-        .answer()
-        .await?
-        .success;
+    let has_head =
+        Call::new(repository, ["rev-parse", "--verify", "--quiet", "HEAD"]).answer().await?.success;
     if !has_head && names.is_empty() {
-        return Ok(GitError::NoCommits {
-            directory: repository.to_owned(),
-        });
+        return Ok(GitError::NoCommits { directory: repository.to_owned() });
     }
     let shallow = is_shallow(repository).await?;
     let hexadecimal = (4..=64).contains(&reference.len())
@@ -433,9 +391,8 @@ async fn refuse_ambiguous(repository: &Path, reference: &str, taken: &str) -> Re
     ] {
         let name = format!("{folder}/{reference}");
         let asked = format!("{name}^{{commit}}");
-        let answer = Call::new(repository, ["rev-parse", "--verify", "--quiet", &asked])
-            .answer()
-            .await?;
+        let answer =
+            Call::new(repository, ["rev-parse", "--verify", "--quiet", &asked]).answer().await?;
         if answer.success {
             differ |= String::from_utf8_lossy(&answer.output).trim() != taken;
             candidates.push(format!("{kind} `{name}`"));
@@ -443,10 +400,7 @@ async fn refuse_ambiguous(repository: &Path, reference: &str, taken: &str) -> Re
     }
     // A branch may be called as a short hash is written; git takes the branch.
     if differ && candidates.len() > 1 {
-        return Err(GitError::Ambiguous {
-            reference: reference.to_owned(),
-            candidates,
-        });
+        return Err(GitError::Ambiguous { reference: reference.to_owned(), candidates });
     }
     Ok(())
 }
@@ -475,15 +429,7 @@ async fn describe(repository: &Path, hash: &str) -> Result<Commit, GitError> {
     let format = "--format=%H%x00%an <%ae>%x00%ct%x00%h%x00%s";
     let text = Call::new(
         repository,
-        [
-            "log",
-            "-1",
-            "--no-show-signature",
-            "--abbrev=7",
-            format,
-            hash,
-            "--",
-        ],
+        ["log", "-1", "--no-show-signature", "--abbrev=7", format, hash, "--"],
     )
     .text()
     .await?;

@@ -16,7 +16,9 @@ mod tree;
 mod variables;
 
 pub use artifacts::{ArtifactError, ArtifactStore, Damaged};
-pub use build::{BuildError, BuildRequest, Builder, Progress, release_id};
+pub use build::{
+    BuildError, BuildRequest, Builder, FailedBuild, MissingOutput, Progress, release_id,
+};
 pub use detect::{Detected, Finding, detect};
 pub use git::{Commit, GitError};
 pub use tree::{Limits, TreeError};

@@ -44,12 +44,8 @@ const SETTINGS: [&str; 16] = [
 
 /// Variables of git that say where its settings and programs are; all others that start with
 /// `GIT_` would point it at another repository (as inside a hook) or change what it prints.
-const KEPT: [&str; 4] = [
-    "GIT_CONFIG_GLOBAL",
-    "GIT_CONFIG_SYSTEM",
-    "GIT_CONFIG_NOSYSTEM",
-    "GIT_EXEC_PATH",
-];
+const KEPT: [&str; 4] =
+    ["GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM", "GIT_EXEC_PATH"];
 
 /// One call of git.
 pub(crate) struct Call<'a> {
@@ -74,10 +70,7 @@ impl<'a> Call<'a> {
     {
         Self {
             directory,
-            arguments: arguments
-                .into_iter()
-                .map(|argument| argument.as_ref().to_owned())
-                .collect(),
+            arguments: arguments.into_iter().map(|argument| argument.as_ref().to_owned()).collect(),
             variables: Vec::new(),
             deadline: QUESTION,
         }
@@ -95,11 +88,8 @@ impl<'a> Call<'a> {
 
     /// The arguments as a user would type them.
     fn shown(&self) -> String {
-        let words: Vec<_> = self
-            .arguments
-            .iter()
-            .map(|argument| argument.to_string_lossy())
-            .collect();
+        let words: Vec<_> =
+            self.arguments.iter().map(|argument| argument.to_string_lossy()).collect();
         format!("git {}", words.join(" "))
     }
 
@@ -135,14 +125,9 @@ impl<'a> Call<'a> {
     /// Runs it, whatever its exit code.
     pub(crate) async fn answer(self) -> Result<Answer, GitError> {
         if !self.directory.is_dir() {
-            return Err(GitError::NoSuchDirectory {
-                directory: self.directory.to_owned(),
-            });
+            return Err(GitError::NoSuchDirectory { directory: self.directory.to_owned() });
         }
-        let failed = |message: String| GitError::Failed {
-            command: self.shown(),
-            message,
-        };
+        let failed = |message: String| GitError::Failed { command: self.shown(), message };
         let mut child = match self.command().spawn() {
             Ok(child) => child,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -189,20 +174,12 @@ impl<'a> Call<'a> {
         }
         let message = String::from_utf8_lossy(&message).trim().to_owned();
         if message.contains("not a git repository") {
-            return Err(GitError::NotARepository {
-                directory: self.directory.to_owned(),
-            });
+            return Err(GitError::NotARepository { directory: self.directory.to_owned() });
         }
         if message.contains("dubious ownership") {
-            return Err(GitError::NotTrusted {
-                directory: self.directory.to_owned(),
-            });
+            return Err(GitError::NotTrusted { directory: self.directory.to_owned() });
         }
-        Ok(Answer {
-            success: status.success(),
-            output,
-            message,
-        })
+        Ok(Answer { success: status.success(), output, message })
     }
 
     /// Runs it and takes its output; a failure is an error.
@@ -231,9 +208,8 @@ impl<'a> Call<'a> {
 }
 
 fn kill_group(group: Option<u32>) {
-    let group = group
-        .and_then(|id| i32::try_from(id).ok())
-        .and_then(rustix::process::Pid::from_raw);
+    let group =
+        group.and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
     if let Some(group) = group {
         // It may have ended by itself a moment ago.
         let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);

@@ -31,11 +31,7 @@ pub(crate) fn file_error(
     path: &Path,
 ) -> impl FnOnce(std::io::Error) -> BuildError {
     let path = path.to_owned();
-    move |source| BuildError::File {
-        operation,
-        path,
-        source,
-    }
+    move |source| BuildError::File { operation, path, source }
 }
 
 /// Waits longer each time, up to a limit.
@@ -74,9 +70,7 @@ impl Drop for SiteLock {
 
 impl Site {
     pub(crate) fn new(home: &Path, project: &ProjectName, commit: &str) -> Self {
-        Self {
-            folder: home.join("builds").join(project.as_str()).join(commit),
-        }
+        Self { folder: home.join("builds").join(project.as_str()).join(commit) }
     }
 
     /// Waits until nobody else builds the commit; `waiting` is called once when it has to.
@@ -203,10 +197,7 @@ async fn end(job: &Path) -> Result<(), BuildError> {
     let since = Instant::now();
     let mut patience = Patience::new(Duration::from_millis(5), Duration::from_millis(100));
     loop {
-        let still = |reason: String| BuildError::StillRunning {
-            folder: job.to_owned(),
-            reason,
-        };
+        let still = |reason: String| BuildError::StillRunning { folder: job.to_owned(), reason };
         match tidegate_shim::look(job).map_err(|error| still(error.to_string()))? {
             JobState::NotStarted | JobState::Exited(_) => return Ok(()),
             JobState::Lost => {

@@ -14,11 +14,7 @@ pub(crate) fn near<'a>(asked: &str, names: impl Iterator<Item = &'a str>) -> Vec
         other.total_cmp(score).then_with(|| name.cmp(other_name))
     });
     scored.dedup_by_key(|(_, name)| *name);
-    scored
-        .into_iter()
-        .take(3)
-        .map(|(_, name)| name.to_owned())
-        .collect()
+    scored.into_iter().take(3).map(|(_, name)| name.to_owned()).collect()
 }
 
 fn similarity(asked: &str, name: &str) -> f64 {
@@ -40,7 +36,9 @@ pub(crate) fn sentence(suggestions: &[String], shallow: bool) -> String {
     let mut text = String::new();
     if !suggestions.is_empty() {
         let names: Vec<_> = suggestions.iter().map(|name| format!("`{name}`")).collect();
-        text.push_str(&format!("; did you mean {}?", names.join(" or ")));
+        text.push_str("; did you mean ");
+        text.push_str(&names.join(" or "));
+        text.push('?');
     }
     if shallow {
         text.push_str("; the clone is shallow, and `git fetch --unshallow --tags` brings the rest");
@@ -90,10 +88,6 @@ mod tests {
         assert_eq!(near("mian", names.into_iter()), ["main"]);
         assert_eq!(near("1.2.0", names.into_iter()), ["v1.2.0"]);
         assert_eq!(near("zzz", names.into_iter()), Vec::<String>::new());
-        assert_eq!(
-            near("login", names.into_iter()),
-            ["feature/login"],
-            "a name below a folder"
-        );
+        assert_eq!(near("login", names.into_iter()), ["feature/login"], "a name below a folder");
     }
 }

@@ -19,10 +19,7 @@ pub struct Limits {
 impl Default for Limits {
     /// 500,000 entries and 16 GiB: more than any release should have, less than a full disk.
     fn default() -> Self {
-        Self {
-            entries: 500_000,
-            bytes: 16 << 30,
-        }
+        Self { entries: 500_000, bytes: 16 << 30 }
     }
 }
 
@@ -97,19 +94,12 @@ impl Kind {
 
     /// Of a stored file: nobody writes it.
     pub(crate) fn mode(&self) -> u32 {
-        if *self == Self::Executable {
-            0o555
-        } else {
-            0o444
-        }
+        if *self == Self::Executable { 0o555 } else { 0o444 }
     }
 
     /// Of what is at a path, which must not be followed when it is a link.
     pub(crate) fn at(path: &Path) -> Result<Self, TreeError> {
-        let unreadable = |source| TreeError::Unreadable {
-            path: path.to_owned(),
-            source,
-        };
+        let unreadable = |source| TreeError::Unreadable { path: path.to_owned(), source };
         let facts = fs::symlink_metadata(path).map_err(unreadable)?;
         let kind = facts.file_type();
         let special = if kind.is_dir() {
@@ -129,10 +119,7 @@ impl Kind {
         } else {
             "device"
         };
-        Err(TreeError::Special {
-            path: path.to_owned(),
-            kind: special,
-        })
+        Err(TreeError::Special { path: path.to_owned(), kind: special })
     }
 }
 
@@ -142,17 +129,9 @@ pub(crate) fn entries(source: &Path, limits: Limits) -> Result<Vec<Entry>, TreeE
     // The output itself may be a link, as build tools like to leave; what it points to is meant.
     let source = source
         .canonicalize()
-        .map_err(|error| TreeError::Unreadable {
-            path: source.to_owned(),
-            source: error,
-        })?;
+        .map_err(|error| TreeError::Unreadable { path: source.to_owned(), source: error })?;
     let kind = Kind::at(&source)?;
-    let mut walk = Walk {
-        root: source.clone(),
-        limits,
-        bytes: 0,
-        entries: Vec::new(),
-    };
+    let mut walk = Walk { root: source.clone(), limits, bytes: 0, entries: Vec::new() };
     if kind == Kind::Folder {
         walk.folder(Path::new(""))?;
     } else {
@@ -181,10 +160,7 @@ impl Walk {
         let mut waiting = vec![folder.to_owned()];
         while let Some(folder) = waiting.pop() {
             let place = self.root.join(&folder);
-            let unreadable = |source| TreeError::Unreadable {
-                path: place.clone(),
-                source,
-            };
+            let unreadable = |source| TreeError::Unreadable { path: place.clone(), source };
             for entry in fs::read_dir(&place).map_err(unreadable)? {
                 let name = entry.map_err(unreadable)?.file_name();
                 if name == ".git" {
@@ -221,11 +197,7 @@ impl Walk {
     }
 
     fn too_large(&self, limit: u64, what: &'static str) -> TreeError {
-        TreeError::TooLarge {
-            path: self.root.clone(),
-            limit,
-            what,
-        }
+        TreeError::TooLarge { path: self.root.clone(), limit, what }
     }
 
     /// The link must stay inside as it is written, or it breaks when the tree moves, and also when
@@ -233,26 +205,20 @@ impl Walk {
     fn check_link(&self, path: &Path, source: &Path, to: &Path) -> Result<(), TreeError> {
         let folder = path.parent().unwrap_or(Path::new(""));
         let inside_as_written = stays_inside(folder, to);
-        let inside_as_followed = source
-            .canonicalize()
-            .map_or(true, |followed| followed.starts_with(&self.root));
+        let inside_as_followed =
+            source.canonicalize().map_or(true, |followed| followed.starts_with(&self.root));
         if inside_as_written && inside_as_followed {
             Ok(())
         } else {
-            Err(TreeError::LinkLeavesTree {
-                path: path.to_owned(),
-                to: to.to_owned(),
-            })
+            Err(TreeError::LinkLeavesTree { path: path.to_owned(), to: to.to_owned() })
         }
     }
 }
 
 /// Whether `to`, written in `folder`, never climbs above the root, not even on its way.
 pub(crate) fn stays_inside(folder: &Path, to: &Path) -> bool {
-    let mut depth: usize = folder
-        .components()
-        .filter(|part| matches!(part, Component::Normal(_)))
-        .count();
+    let mut depth: usize =
+        folder.components().filter(|part| matches!(part, Component::Normal(_))).count();
     for part in to.components() {
         match part {
             Component::Normal(_) => depth += 1,
@@ -278,11 +244,7 @@ mod tests {
             ("", "a/../b", true),
             ("", "a/../../x/b", false),
         ] {
-            assert_eq!(
-                stays_inside(Path::new(folder), Path::new(to)),
-                inside,
-                "{to} in {folder}"
-            );
+            assert_eq!(stays_inside(Path::new(folder), Path::new(to)), inside, "{to} in {folder}");
         }
     }
 }

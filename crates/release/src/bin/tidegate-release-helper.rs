@@ -38,13 +38,9 @@ fn build(home: &str, repository: &str, command: &str, output: &str) -> Result<()
     runtime.block_on(async {
         let repository = PathBuf::from(repository);
         let executable = std::env::current_exe().map_err(|error| error.to_string())?;
-        let commit = git::resolve(&repository, "HEAD")
-            .await
-            .map_err(|error| error.to_string())?;
-        let manifest = manifest::of(vec![manifest::component(
-            "api",
-            Some(manifest::build(command, output)),
-        )]);
+        let commit = git::resolve(&repository, "HEAD").await.map_err(|error| error.to_string())?;
+        let manifest =
+            manifest::of(vec![manifest::component("api", Some(manifest::build(command, output)))]);
         let request = BuildRequest {
             project: manifest.project.clone(),
             repository,

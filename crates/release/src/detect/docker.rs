@@ -8,9 +8,7 @@ pub(crate) fn detect(folder: &Folder) -> Vec<Draft> {
     };
     let (mut entry, mut command, mut port) = (None, None, None);
     for line in instructions(&text) {
-        let (word, rest) = line
-            .split_once(char::is_whitespace)
-            .unwrap_or((line.as_str(), ""));
+        let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line.as_str(), ""));
         let rest = rest.trim();
         match word.to_ascii_uppercase().as_str() {
             // Only the last stage is run.
@@ -61,11 +59,7 @@ fn instructions(text: &str) -> Vec<String> {
 /// A JSON list as a line for the shell, or the line itself.
 fn words(text: &str) -> Option<String> {
     let command = match serde_json::from_str::<Vec<String>>(text) {
-        Ok(words) => words
-            .iter()
-            .map(|word| quoted(word))
-            .collect::<Vec<_>>()
-            .join(" "),
+        Ok(words) => words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
         Err(_) => text.to_owned(),
     };
     (!command.is_empty()).then_some(command)
@@ -76,9 +70,5 @@ fn quoted(word: &str) -> String {
         && word
             .chars()
             .all(|character| character.is_ascii_alphanumeric() || "-_./:=,@%+".contains(character));
-    if plain {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
+    if plain { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }

@@ -41,10 +41,7 @@ impl Draft {
             stack: stack.to_owned(),
             why: why.to_owned(),
             build: None,
-            workload: Workload::Process {
-                command: command.to_owned(),
-                listens: true,
-            },
+            workload: Workload::Process { command: command.to_owned(), listens: true },
             route: None,
             notes: Vec::new(),
         }
@@ -52,10 +49,7 @@ impl Draft {
 
     /// Files without a build, named after their folder.
     pub(crate) fn files(folder: &Folder, stack: &str, why: &str, single_page: bool) -> Self {
-        Self {
-            workload: Workload::Static { single_page },
-            ..Self::process(folder, stack, why, "")
-        }
+        Self { workload: Workload::Static { single_page }, ..Self::process(folder, stack, why, "") }
     }
 
     pub(crate) fn named(mut self, name: &str) -> Self {
@@ -64,11 +58,8 @@ impl Draft {
     }
 
     pub(crate) fn built(mut self, run: &str, output: &str) -> Self {
-        self.build = Some(Build {
-            run: run.to_owned(),
-            output: output.to_owned(),
-            directory: None,
-        });
+        self.build =
+            Some(Build { run: run.to_owned(), output: output.to_owned(), directory: None });
         self
     }
 
@@ -97,17 +88,9 @@ impl Draft {
 
 /// Whether the name is one of those that people give to what works without being asked.
 pub(crate) fn is_worker(name: &str) -> bool {
-    [
-        "worker",
-        "job",
-        "cron",
-        "consumer",
-        "scheduler",
-        "queue",
-        "beat",
-    ]
-    .iter()
-    .any(|word| name.to_lowercase().contains(word))
+    ["worker", "job", "cron", "consumer", "scheduler", "queue", "beat"]
+        .iter()
+        .any(|word| name.to_lowercase().contains(word))
 }
 
 /// What is written when nothing is recognised: valid, and it says itself what to do.
@@ -166,9 +149,7 @@ pub(crate) fn make_names_unique(drafts: &mut [Draft], project: &str) {
 
 /// The site, or what is called like one, or the first server gets `/`; the others get their names.
 pub(crate) fn give_routes(drafts: &mut [Draft]) {
-    let serves: Vec<usize> = (0..drafts.len())
-        .filter(|index| drafts[*index].listens())
-        .collect();
+    let serves: Vec<usize> = (0..drafts.len()).filter(|index| drafts[*index].listens()).collect();
     let is_front = |draft: &Draft| {
         matches!(
             draft.name.as_str(),
@@ -179,19 +160,13 @@ pub(crate) fn give_routes(drafts: &mut [Draft]) {
         .iter()
         .find(|index| is_front(&drafts[**index]))
         .or_else(|| {
-            serves
-                .iter()
-                .find(|index| matches!(drafts[**index].workload, Workload::Static { .. }))
+            serves.iter().find(|index| matches!(drafts[**index].workload, Workload::Static { .. }))
         })
         .or_else(|| serves.first())
         .copied();
     for index in serves {
         let path = format!("/{}", drafts[index].name);
-        drafts[index].route = Some(if Some(index) == front {
-            "/".to_owned()
-        } else {
-            path
-        });
+        drafts[index].route = Some(if Some(index) == front { "/".to_owned() } else { path });
     }
 }
 

@@ -30,19 +30,12 @@ impl Folder {
             .take(NAMES)
             .collect();
         names.sort();
-        Self {
-            place: place.to_owned(),
-            path: path.to_owned(),
-            names,
-        }
+        Self { place: place.to_owned(), path: path.to_owned(), names }
     }
 
     /// The last part of its path.
     pub(crate) fn name(&self) -> &str {
-        self.place
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or("")
+        self.place.file_name().and_then(|name| name.to_str()).unwrap_or("")
     }
 
     pub(crate) fn has(&self, path: &str) -> bool {
@@ -85,11 +78,8 @@ impl Folder {
 
     /// The folder at this path below.
     pub(crate) fn folder(&self, path: &str) -> Self {
-        let below = if self.path == "." {
-            path.to_owned()
-        } else {
-            format!("{}/{path}", self.path)
-        };
+        let below =
+            if self.path == "." { path.to_owned() } else { format!("{}/{path}", self.path) };
         Self::new(&self.place.join(path), &below)
     }
 

@@ -50,11 +50,7 @@ fn module_name(text: &str) -> Option<String> {
             !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
         })
     };
-    let name = path
-        .trim()
-        .trim_matches('"')
-        .rsplit('/')
-        .find(|part| !is_version(part))?;
+    let name = path.trim().trim_matches('"').rsplit('/').find(|part| !is_version(part))?;
     let usable = name
         .chars()
         .all(|character| character.is_ascii_alphanumeric() || "-_.".contains(character));

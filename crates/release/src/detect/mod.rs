@@ -44,16 +44,8 @@ pub struct Finding {
 const MOST_COMPONENTS: usize = 6;
 
 /// Folders whose subfolders are looked at too.
-const COLLECTIONS: [&str; 8] = [
-    "apps",
-    "services",
-    "packages",
-    "components",
-    "backend",
-    "frontend",
-    "sites",
-    "src",
-];
+const COLLECTIONS: [&str; 8] =
+    ["apps", "services", "packages", "components", "backend", "frontend", "sites", "src"];
 
 /// Folders that hold no component.
 const PASSED_OVER: [&str; 20] = [
@@ -121,10 +113,7 @@ pub fn detect(root: &Path) -> Detected {
             why: format!("more than {MOST_COMPONENTS} components"),
         });
     }
-    Detected {
-        manifest: writer::manifest(&project, &drafts, &left_out),
-        findings,
-    }
+    Detected { manifest: writer::manifest(&project, &drafts, &left_out), findings }
 }
 
 fn components_of(root: &Folder) -> Vec<Draft> {
@@ -173,9 +162,5 @@ fn components_in(folder: &Folder) -> Vec<Draft> {
     if !by_procfile.is_empty() {
         return by_procfile;
     }
-    if found.is_empty() {
-        docker::detect(folder)
-    } else {
-        found
-    }
+    if found.is_empty() { docker::detect(folder) } else { found }
 }

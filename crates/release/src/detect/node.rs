@@ -19,16 +19,8 @@ const SITES: [(&str, &str, bool); 10] = [
 ];
 
 /// Libraries of a program that answers requests.
-const SERVERS: [&str; 8] = [
-    "express",
-    "fastify",
-    "koa",
-    "@hapi/hapi",
-    "@nestjs/core",
-    "restify",
-    "polka",
-    "hono",
-];
+const SERVERS: [&str; 8] =
+    ["express", "fastify", "koa", "@hapi/hapi", "@nestjs/core", "restify", "polka", "hono"];
 
 struct Package {
     value: Value,
@@ -54,12 +46,7 @@ impl Package {
             .into_iter()
             .find(|(lock, ..)| folder.has(lock))
             .unwrap_or(("no lock file", "npm install", "npm"));
-        Some(Self {
-            value,
-            install,
-            lock,
-            run,
-        })
+        Some(Self { value, install, lock, run })
     }
 
     fn script(&self, name: &str) -> Option<&str> {
@@ -68,10 +55,7 @@ impl Package {
 
     fn depends_on(&self, name: &str) -> bool {
         ["dependencies", "devDependencies"].iter().any(|kind| {
-            self.value
-                .get(kind)
-                .and_then(|dependencies| dependencies.get(name))
-                .is_some()
+            self.value.get(kind).and_then(|dependencies| dependencies.get(name)).is_some()
         })
     }
 
@@ -99,9 +83,7 @@ impl Package {
     /// Install and build, as far as there is something to.
     fn build(&self) -> Option<String> {
         let install = self.has_dependencies().then(|| self.install.to_owned());
-        let build = self
-            .script("build")
-            .map(|_| format!("{} run build", self.run));
+        let build = self.script("build").map(|_| format!("{} run build", self.run));
         match (install, build) {
             (Some(install), Some(build)) => Some(format!("{install} && {build}")),
             (install, build) => install.or(build),
@@ -135,7 +117,10 @@ pub(crate) fn detect_server(folder: &Folder) -> Vec<Draft> {
 }
 
 fn server(folder: &Folder, package: &Package) -> Option<(String, &'static str, String)> {
-    if package.depends_on("next") && !exports(folder) {
+    if package.depends_on("next") {
+        if exports(folder) {
+            return None;
+        }
         let command = "node_modules/.bin/next start -H 127.0.0.1 -p $PORT".to_owned();
         return Some((command, "Next.js", package.why("next")));
     }
@@ -161,16 +146,8 @@ fn server(folder: &Folder, package: &Package) -> Option<(String, &'static str, S
     let file = main
         .filter(|path| serves && folder.has(path))
         .or_else(|| folder.first_of(&["server.js", "server.mjs"]))
-        .or_else(|| {
-            folder
-                .first_of(&["index.js", "app.js", "index.mjs"])
-                .filter(|_| serves)
-        })?;
-    Some((
-        format!("node {file}"),
-        "Node",
-        format!("package.json and {file}"),
-    ))
+        .or_else(|| folder.first_of(&["index.js", "app.js", "index.mjs"]).filter(|_| serves))?;
+    Some((format!("node {file}"), "Node", format!("package.json and {file}")))
 }
 
 /// A tool that serves sources to a developer starts no product.
@@ -219,22 +196,15 @@ pub(crate) fn detect_site(folder: &Folder) -> Vec<Draft> {
     let (tool, output, single_page) = if package.depends_on("next") && exports(folder) {
         ("next", "out", false)
     } else {
-        let Some(site) = SITES
-            .into_iter()
-            .find(|(tool, ..)| package.depends_on(tool))
-        else {
+        let Some(site) = SITES.into_iter().find(|(tool, ..)| package.depends_on(tool)) else {
             return Vec::new();
         };
         site
     };
-    let mut draft = Draft::files(
-        folder,
-        &format!("site of {tool}"),
-        &package.why(tool),
-        single_page,
-    )
-    .named(package.name(folder))
-    .built(&run, output);
+    let mut draft =
+        Draft::files(folder, &format!("site of {tool}"), &package.why(tool), single_page)
+            .named(package.name(folder))
+            .built(&run, output);
     if tool == "@angular/cli" {
         draft = draft
             .note("Angular leaves the site in dist/NAME or dist/NAME/browser: see angular.json.");

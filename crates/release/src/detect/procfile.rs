@@ -25,9 +25,7 @@ pub(crate) fn detect(folder: &Folder, found: &[Draft]) -> Vec<Draft> {
         .map(|(name, command)| process(folder, found, name, command))
         .collect();
     if let (Some((_, command)), Some(first)) = (release, drafts.first_mut()) {
-        first.notes.push(format!(
-            "The Procfile's release command is not run: {command}"
-        ));
+        first.notes.push(format!("The Procfile's release command is not run: {command}"));
     }
     drafts
 }
@@ -44,18 +42,12 @@ fn process(folder: &Folder, found: &[Draft], name: &str, command: &str) -> Draft
     let stack = like.map_or("Procfile", |draft| draft.stack.as_str());
     let build = like.and_then(|draft| draft.build.clone());
     let started = match &like.map(|draft| &draft.workload) {
-        Some(Workload::Process {
-            command: guessed, ..
-        }) if guessed == &format!("./{binary}") => command.replacen(program, guessed, 1),
-        Some(Workload::Process {
-            command: guessed, ..
-        }) if guessed.contains("python3") => {
+        Some(Workload::Process { command: guessed, .. }) if guessed == &format!("./{binary}") => {
+            command.replacen(program, guessed, 1)
+        }
+        Some(Workload::Process { command: guessed, .. }) if guessed.contains("python3") => {
             let as_module = python::as_module(command).unwrap_or_else(|| command.to_owned());
-            if build.is_some() {
-                format!("PYTHONPATH=vendor {as_module}")
-            } else {
-                as_module
-            }
+            if build.is_some() { format!("PYTHONPATH=vendor {as_module}") } else { as_module }
         }
         _ if folder.has("package.json")
             && build.is_some()

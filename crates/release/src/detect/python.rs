@@ -75,25 +75,16 @@ impl Dependencies {
                     "app.py",
                     "server.py",
                     "wsgi.py",
+                    "worker.py",
                     "__main__.py",
                 ])
-                .map(|_| Self {
-                    names,
-                    install: None,
-                    file: "no requirements",
-                });
+                .map(|_| Self { names, install: None, file: "no requirements" });
         };
-        Some(Self {
-            names,
-            install,
-            file,
-        })
+        Some(Self { names, install, file })
     }
 
     fn has(&self, name: &str) -> bool {
-        self.names
-            .iter()
-            .any(|known| known.split('[').next() == Some(name))
+        self.names.iter().any(|known| known.split('[').next() == Some(name))
     }
 
     fn has_exactly(&self, name: &str) -> bool {
@@ -188,20 +179,12 @@ pub(crate) fn detect(folder: &Folder) -> Vec<Draft> {
 const ADD_A_SERVER: &str = "This is the framework's development server: gunicorn or uvicorn among the requirements is better.";
 
 fn django(folder: &Folder, dependencies: &Dependencies) -> Option<Start> {
-    folder
-        .text("manage.py")
-        .filter(|text| text.contains("django"))?;
-    let package = folder
-        .folders()
-        .find(|folder| folder.has("wsgi.py") || folder.has("asgi.py"));
+    folder.text("manage.py").filter(|text| text.contains("django"))?;
+    let package = folder.folders().find(|folder| folder.has("wsgi.py") || folder.has("asgi.py"));
     let (command, note) = match package {
-        Some(package) if dependencies.has("gunicorn") && package.has("wsgi.py") => (
-            format!(
-                "python3 -m gunicorn {}.wsgi --bind 127.0.0.1:$PORT",
-                package.name()
-            ),
-            None,
-        ),
+        Some(package) if dependencies.has("gunicorn") && package.has("wsgi.py") => {
+            (format!("python3 -m gunicorn {}.wsgi --bind 127.0.0.1:$PORT", package.name()), None)
+        }
         Some(package) if dependencies.has("uvicorn") && package.has("asgi.py") => (
             format!(
                 "python3 -m uvicorn {}.asgi:application --host 127.0.0.1 --port $PORT",
@@ -223,7 +206,7 @@ fn django(folder: &Folder, dependencies: &Dependencies) -> Option<Start> {
     })
 }
 
-/// A file that makes a Flask, FastAPI or Starlette application.
+/// A file that makes an application of one of the frameworks.
 fn application(folder: &Folder, dependencies: &Dependencies) -> Option<Start> {
     let frameworks = [
         ("FastAPI", "FastAPI(", true),
@@ -239,11 +222,14 @@ fn application(folder: &Folder, dependencies: &Dependencies) -> Option<Start> {
             let Some(variable) = assigned(&text, call) else {
                 continue;
             };
-            let module = file
-                .trim_end_matches(".py")
-                .trim_end_matches("/__init__")
-                .replace('/', ".");
-            let application = format!("{module}:{variable}");
+            let module =
+                file.trim_end_matches(".py").trim_end_matches("/__init__").replace('/', ".");
+            // The shell must not see the brackets of a call.
+            let application = if variable.ends_with(')') {
+                format!("'{module}:{variable}'")
+            } else {
+                format!("{module}:{variable}")
+            };
             let (command, note) = if asynchronous {
                 let command =
                     format!("python3 -m uvicorn {application} --host 127.0.0.1 --port $PORT");
@@ -254,18 +240,12 @@ fn application(folder: &Folder, dependencies: &Dependencies) -> Option<Start> {
                     "It is started with uvicorn, which is not among the requirements: add it.";
                 (command, (!ready).then_some(note))
             } else if dependencies.has("gunicorn") {
-                (
-                    format!("python3 -m gunicorn '{application}' --bind 127.0.0.1:$PORT"),
-                    None,
-                )
+                (format!("python3 -m gunicorn {application} --bind 127.0.0.1:$PORT"), None)
             } else if dependencies.has("waitress") {
-                (
-                    format!("python3 -m waitress --listen=127.0.0.1:$PORT '{application}'"),
-                    None,
-                )
+                (format!("python3 -m waitress --listen=127.0.0.1:$PORT {application}"), None)
             } else {
                 let command = format!(
-                    "python3 -m flask --app '{application}' run --host 127.0.0.1 --port $PORT"
+                    "python3 -m flask --app {application} run --host 127.0.0.1 --port $PORT"
                 );
                 (command, Some(ADD_A_SERVER))
             };
@@ -296,9 +276,7 @@ fn assigned(text: &str, call: &str) -> Option<String> {
                 .all(|character| character.is_ascii_alphanumeric() || character == '_');
         let value = value.trim_start();
         let called = value.starts_with(call)
-            || value
-                .split_once('.')
-                .is_some_and(|(_, called)| called.starts_with(call));
+            || value.split_once('.').is_some_and(|(_, called)| called.starts_with(call));
         if is_name && called {
             return Some(variable.trim().to_owned());
         }
@@ -315,9 +293,7 @@ fn ready_made(folder: &Folder, dependencies: &Dependencies) -> Option<Start> {
         .chain(folder.files_ending(".sqlite"))
         .filter(|name| !name.contains(char::is_whitespace))
         .collect();
-    let databases = databases
-        .iter()
-        .fold(String::new(), |text, name| text + " " + name);
+    let databases = databases.iter().fold(String::new(), |text, name| text + " " + name);
     let known = [
         (
             "datasette",
@@ -327,10 +303,7 @@ fn ready_made(folder: &Folder, dependencies: &Dependencies) -> Option<Start> {
             "pypiserver",
             "python3 -m pypiserver run --interface 127.0.0.1 --port $PORT packages".to_owned(),
         ),
-        (
-            "httpbin",
-            "python3 -m gunicorn httpbin:app --bind 127.0.0.1:$PORT".to_owned(),
-        ),
+        ("httpbin", "python3 -m gunicorn httpbin:app --bind 127.0.0.1:$PORT".to_owned()),
         (
             "streamlit",
             format!(
@@ -362,16 +335,9 @@ fn program(folder: &Folder) -> Option<Start> {
         "__main__.py",
     ])?;
     let text = folder.text(file).unwrap_or_default();
-    let listens = [
-        "PORT",
-        "http.server",
-        "socketserver",
-        "aiohttp",
-        "wsgiref",
-        "tornado",
-    ]
-    .iter()
-    .any(|word| text.contains(word));
+    let listens = ["PORT", "http.server", "socketserver", "aiohttp", "wsgiref", "tornado"]
+        .iter()
+        .any(|word| text.contains(word));
     Some(Start {
         stack: "Python",
         why: file.to_owned(),

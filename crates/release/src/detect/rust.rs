@@ -27,11 +27,7 @@ pub(crate) fn detect(folder: &Folder) -> Vec<Draft> {
     let Some(manifest) = folder.toml("Cargo.toml") else {
         return Vec::new();
     };
-    let locked = if folder.has("Cargo.lock") {
-        " --locked"
-    } else {
-        ""
-    };
+    let locked = if folder.has("Cargo.lock") { " --locked" } else { "" };
     let mut drafts = binaries(folder, &manifest, folder, locked);
     for member in members(folder, &manifest) {
         if let Some(manifest) = member.toml("Cargo.toml") {
@@ -60,14 +56,9 @@ fn binaries(folder: &Folder, manifest: &toml::Table, root: &Folder, locked: &str
         names.insert(0, package.to_owned());
     }
     let bin = folder.folder("src/bin");
+    names.extend(bin.files_ending(".rs").map(|file| file.trim_end_matches(".rs").to_owned()));
     names.extend(
-        bin.files_ending(".rs")
-            .map(|file| file.trim_end_matches(".rs").to_owned()),
-    );
-    names.extend(
-        bin.folders()
-            .filter(|folder| folder.has("main.rs"))
-            .map(|folder| folder.name().to_owned()),
+        bin.folders().filter(|folder| folder.has("main.rs")).map(|folder| folder.name().to_owned()),
     );
     names.retain(|name| !HELPERS.contains(&name.as_str()));
     let mut seen = Vec::new();
@@ -137,11 +128,7 @@ fn members(folder: &Folder, manifest: &toml::Table) -> Vec<Folder> {
             .into_iter()
             .flatten()
             .filter_map(toml::Value::as_str)
-            .map(|path| {
-                path.trim_start_matches("./")
-                    .trim_end_matches('/')
-                    .to_owned()
-            })
+            .map(|path| path.trim_start_matches("./").trim_end_matches('/').to_owned())
             .collect()
     };
     let excluded = listed("exclude");
@@ -154,9 +141,8 @@ fn members(folder: &Folder, manifest: &toml::Table) -> Vec<Folder> {
 }
 
 fn expand(folder: &Folder, pattern: &str) -> Vec<Folder> {
-    let (part, rest) = pattern
-        .split_once('/')
-        .map_or((pattern, None), |(part, rest)| (part, Some(rest)));
+    let (part, rest) =
+        pattern.split_once('/').map_or((pattern, None), |(part, rest)| (part, Some(rest)));
     let here: Vec<Folder> = if part.contains('*') {
         let (start, end) = part.split_once('*').unwrap_or((part, ""));
         folder
@@ -170,9 +156,6 @@ fn expand(folder: &Folder, pattern: &str) -> Vec<Folder> {
     };
     match rest {
         None => here,
-        Some(rest) => here
-            .iter()
-            .flat_map(|folder| expand(folder, rest))
-            .collect(),
+        Some(rest) => here.iter().flat_map(|folder| expand(folder, rest)).collect(),
     }
 }

@@ -12,15 +12,8 @@ pub(crate) fn detect(folder: &Folder) -> Vec<Draft> {
         if place.has("index.html") {
             // The folder that holds the site says less than the one around it.
             return vec![
-                Draft {
-                    path: place.path,
-                    ..Draft::files(folder, "static site", &index, false)
-                }
-                .named(if folder.path == "." {
-                    "web"
-                } else {
-                    folder.name()
-                }),
+                Draft { path: place.path, ..Draft::files(folder, "static site", &index, false) }
+                    .named(if folder.path == "." { "web" } else { folder.name() }),
             ];
         }
     }

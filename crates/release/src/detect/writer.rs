@@ -17,10 +17,7 @@ fn write(
     drafts: &[Draft],
     left_out: &[String],
 ) -> std::fmt::Result {
-    writeln!(
-        text,
-        "# Made by `tidegate init`. `tidegate check` tells what is wrong here,"
-    )?;
+    writeln!(text, "# Made by `tidegate init`. `tidegate check` tells what is wrong here,")?;
     writeln!(
         text,
         "# `tidegate explain KEY` what a key means. Commit this file, then: tidegate deploy"
@@ -32,11 +29,7 @@ fn write(
         component(text, draft)?;
     }
     if !left_out.is_empty() {
-        writeln!(
-            text,
-            "  # Found too, and left out: {}",
-            one_line(&left_out.join(", "))
-        )?;
+        writeln!(text, "  # Found too, and left out: {}", one_line(&left_out.join(", ")))?;
     }
     writeln!(text, "environments:")?;
     writeln!(text, "  production:")?;
@@ -46,10 +39,7 @@ fn write(
         "    # Start the new beside the old, switch, watch for 10 s, go back if it is bad;"
     )?;
     writeln!(text, "    # the old stays warm for 15 minutes.")?;
-    writeln!(
-        text,
-        "    strategy: {{ blue_green: {{ bake: 10s, keep: 15m }} }}"
-    )
+    writeln!(text, "    strategy: {{ blue_green: {{ bake: 10s, keep: 15m }} }}")
 }
 
 fn component(text: &mut String, draft: &Draft) -> std::fmt::Result {
@@ -72,10 +62,7 @@ fn component(text: &mut String, draft: &Draft) -> std::fmt::Result {
         Workload::Process { command, listens } => {
             writeln!(text, "    command: {}", scalar(command))?;
             if *listens {
-                writeln!(
-                    text,
-                    "    port: auto                  # a free one, in $PORT"
-                )?;
+                writeln!(text, "    port: auto                  # a free one, in $PORT")?;
             }
         }
         Workload::Static { single_page } => {
@@ -90,9 +77,7 @@ fn component(text: &mut String, draft: &Draft) -> std::fmt::Result {
 
 /// A comment must not become something else at a line's end.
 fn one_line(text: &str) -> String {
-    text.split(|character: char| character.is_control())
-        .collect::<Vec<_>>()
-        .join(" ")
+    text.split(|character: char| character.is_control()).collect::<Vec<_>>().join(" ")
 }
 
 /// As YAML in a block: plain where that is certainly read back as the same text.
@@ -125,18 +110,10 @@ mod tests {
 
     #[test]
     fn what_yaml_would_read_otherwise_is_quoted() {
-        for plain in [
-            "./api",
-            "npm ci && npm run build",
-            "/",
-            "apps/api",
-            "PYTHONPATH=vendor x",
-        ] {
+        for plain in ["./api", "npm ci && npm run build", "/", "apps/api", "PYTHONPATH=vendor x"] {
             assert_eq!(scalar(plain), plain);
         }
-        for quoted in [
-            "true", "1.5", "", "a: b", "a #b", "{a}", "*x", "a:", "\"", "é", ".5",
-        ] {
+        for quoted in ["true", "1.5", "", "a: b", "a #b", "{a}", "*x", "a:", "\"", "é", ".5"] {
             assert!(scalar(quoted).starts_with('"'), "{quoted}");
         }
     }

@@ -90,14 +90,9 @@ fn the_digest_tells_apart_what_differs_and_nothing_else() {
 fn a_file_becomes_a_tree_of_one() {
     let (_home, store) = store();
     let tree = tree();
-    let artifact = store
-        .put(&tree.path().join("bin/run"))
-        .expect("it is stored");
+    let artifact = store.put(&tree.path().join("bin/run")).expect("it is stored");
     assert_eq!(artifact.files, 1);
-    assert_eq!(
-        read(store.path(&artifact.digest).join("run")),
-        "#!/bin/sh\n"
-    );
+    assert_eq!(read(store.path(&artifact.digest).join("run")), "#!/bin/sh\n");
 }
 
 #[test]
@@ -134,31 +129,14 @@ fn special_files_and_large_trees_are_refused() {
     assert!(error.to_string().contains("is a socket"), "{error}");
     let tree = tree();
     for (limits, what) in [
-        (
-            Limits {
-                entries: 2,
-                bytes: 100,
-            },
-            "2 files",
-        ),
-        (
-            Limits {
-                entries: 100,
-                bytes: 3,
-            },
-            "3 bytes",
-        ),
+        (Limits { entries: 2, bytes: 100 }, "2 files"),
+        (Limits { entries: 100, bytes: 3 }, "3 bytes"),
     ] {
-        let error = store
-            .clone()
-            .with_limits(limits)
-            .put(tree.path())
-            .expect_err("it is too large");
+        let error =
+            store.clone().with_limits(limits).put(tree.path()).expect_err("it is too large");
         assert!(error.to_string().contains(what), "{error}");
     }
-    store
-        .put(&home.path().join("absent"))
-        .expect_err("it is not there");
+    store.put(&home.path().join("absent")).expect_err("it is not there");
     let left: Vec<_> = fs::read_dir(home.path().join("artifacts"))
         .into_iter()
         .flatten()
@@ -184,9 +162,7 @@ fn damage_is_found() {
     store.verify(&digest).expect_err("a file was changed");
     fs::set_permissions(root.join("bin/run"), fs::Permissions::from_mode(0o444)).expect("a mode");
     store.verify(&digest).expect_err("it cannot be run");
-    store
-        .verify(&Digest::new("sha256-0"))
-        .expect_err("it is not there");
+    store.verify(&Digest::new("sha256-0")).expect_err("it is not there");
     assert!(!store.contains(&Digest::new("../artifacts")));
 }
 
@@ -198,10 +174,7 @@ fn many_writers_of_the_same_tree_are_fine() {
         let writers: Vec<_> = (0..8)
             .map(|_| scope.spawn(|| store.put(tree.path()).expect("it is stored").digest))
             .collect();
-        writers
-            .into_iter()
-            .map(|writer| writer.join().expect("it ends"))
-            .collect()
+        writers.into_iter().map(|writer| writer.join().expect("it ends")).collect()
     });
     assert_eq!(digests.len(), 1);
     for digest in &digests {
@@ -218,9 +191,7 @@ fn what_is_not_kept_is_removed() {
     write(other.path(), "a/b", "other");
     let dropped = store.put(other.path()).expect("it is stored").digest;
     fs::create_dir(home.path().join("artifacts/.incoming-left")).expect("a folder");
-    let removed = store
-        .keep(&BTreeSet::from([kept.clone()]))
-        .expect("it is removed");
+    let removed = store.keep(&BTreeSet::from([kept.clone()])).expect("it is removed");
     assert_eq!(removed, 1);
     assert!(store.contains(&kept) && !store.contains(&dropped));
     assert_eq!(store.verify(&kept), Ok(()));

@@ -43,9 +43,7 @@ async fn build_head(
     progress: impl Fn(Progress) + Send + Sync,
 ) -> Result<Release, BuildError> {
     let commit = git::resolve(repository, "HEAD").await.expect("it exists");
-    builder(home)
-        .build(request(repository, commit, manifest), progress)
-        .await
+    builder(home).build(request(repository, commit, manifest), progress).await
 }
 
 /// The steps of a build as words.
@@ -72,10 +70,7 @@ fn a_release_has_the_committed_and_the_built() {
     let home = Home::new();
     let mut api = component(
         "api",
-        Some(build(
-            "mkdir out && cp main.sh out/api && env > out/env && pwd",
-            "out",
-        )),
+        Some(build("mkdir out && cp main.sh out/api && env > out/env && pwd", "out")),
     );
     if let Some(build) = &mut api.build {
         build.directory = "apps/api".to_owned();
@@ -90,10 +85,7 @@ fn a_release_has_the_committed_and_the_built() {
     assert_eq!(release.version, "v1.0.0");
     assert_eq!(release.subject, "Second");
     assert_eq!(release.built_at, Timestamp::from_millis(7));
-    assert_eq!(
-        release.id,
-        release_id(&manifest.project, &release.commit, &release.artifacts)
-    );
+    assert_eq!(release.id, release_id(&manifest.project, &release.commit, &release.artifacts));
     assert_eq!(release.id.as_str().len(), 14);
     let builder = builder(&home);
     assert!(builder.is_complete(&release));
@@ -110,10 +102,7 @@ fn a_release_has_the_committed_and_the_built() {
         "TIDEGATE_VERSION=v1.0.0".to_owned(),
         "SOURCE_DATE_EPOCH=1700000000".to_owned(),
     ] {
-        assert!(
-            variables.lines().any(|have| have == line),
-            "{line} in {variables}"
-        );
+        assert!(variables.lines().any(|have| have == line), "{line} in {variables}");
     }
     assert!(!variables.contains("CARGO_MANIFEST_DIR"), "{variables}");
     let site = home.path().join("builds/shop").join(&release.commit);
@@ -122,22 +111,14 @@ fn a_release_has_the_committed_and_the_built() {
 
     let seen = Mutex::new(Vec::new());
     let again = runtime
-        .block_on(build_head(
-            &home,
-            repository.path(),
-            &manifest,
-            |progress| {
-                seen.lock().expect("no panic").push(word(&progress));
-            },
-        ))
+        .block_on(build_head(&home, repository.path(), &manifest, |progress| {
+            seen.lock().expect("no panic").push(word(&progress));
+        }))
         .expect("the same release");
     assert_eq!(again, release);
     assert_eq!(*seen.lock().expect("no panic"), ["already built"]);
 
-    builder
-        .artifacts()
-        .keep(&std::collections::BTreeSet::new())
-        .expect("all is removed");
+    builder.artifacts().keep(&std::collections::BTreeSet::new()).expect("all is removed");
     assert!(!builder.is_complete(&release));
     let rebuilt = runtime
         .block_on(build_head(&home, repository.path(), &manifest, |_| {}))
@@ -154,9 +135,7 @@ fn a_snapshot_is_built_as_it_is() {
     let release = runtime()
         .block_on(async {
             let commit = git::snapshot(repository.path()).await.expect("a snapshot");
-            builder(&home)
-                .build(request(repository.path(), commit, &manifest), |_| {})
-                .await
+            builder(&home).build(request(repository.path(), commit, &manifest), |_| {}).await
         })
         .expect("a release");
     assert!(release.dirty && release.version.ends_with("-dirty"));
@@ -180,34 +159,18 @@ fn a_failed_build_says_why_and_the_next_starts_afresh() {
     let error = runtime
         .block_on(build_head(&home, repository.path(), &manifest, |_| {}))
         .expect_err("it fails");
-    let BuildError::Failed {
-        component,
-        outcome,
-        last_lines,
-        log,
-        ..
-    } = &error
-    else {
+    let BuildError::Failed(failed) = &error else {
         panic!("{error}");
     };
-    assert_eq!(component.as_str(), "api");
-    assert_eq!(*outcome, Outcome::Code(3));
-    assert_eq!(last_lines.len(), 20);
-    assert_eq!(last_lines.last().map(String::as_str), Some("line 30"));
-    assert!(log.exists());
+    assert_eq!(failed.component.as_str(), "api");
+    assert_eq!(failed.outcome, Outcome::Code(3));
+    assert_eq!(failed.last_lines.len(), 20);
+    assert_eq!(failed.last_lines.last().map(String::as_str), Some("line 30"));
+    assert!(failed.log.exists());
     let text = error.to_string();
-    assert!(
-        text.contains("exited with code 3") && text.contains("line 30"),
-        "{text}"
-    );
+    assert!(text.contains("exited with code 3") && text.contains("line 30"), "{text}");
     let commit = repository.git(&["rev-parse", "HEAD"]);
-    assert!(
-        home.path()
-            .join("builds/shop")
-            .join(commit)
-            .join("source/trace")
-            .exists()
-    );
+    assert!(home.path().join("builds/shop").join(commit).join("source/trace").exists());
 
     fs::write(&gate, "").expect("a file");
     runtime
@@ -221,20 +184,12 @@ fn a_missing_output_says_what_is_there_instead() {
     let home = Home::new();
     let manifest = of(vec![component(
         "web",
-        Some(build(
-            "mkdir -p dist/assets && touch dist/index.htm",
-            "dist/index.html",
-        )),
+        Some(build("mkdir -p dist/assets && touch dist/index.htm", "dist/index.html")),
     )]);
     let error = runtime()
         .block_on(build_head(&home, repository.path(), &manifest, |_| {}))
         .expect_err("it is missing");
-    assert!(
-        error
-            .to_string()
-            .contains("`dist` has `assets/`, `index.htm`"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("`dist` has `assets/`, `index.htm`"), "{error}");
 }
 
 #[test]
@@ -248,26 +203,12 @@ fn paths_that_lead_out_or_nowhere_are_refused() {
     for (wrong, what) in [
         (absent, "only what is committed"),
         (above, "leads out of the repository"),
-        (
-            component("api", Some(build("true", "../jobs"))),
-            "leads out of the repository",
-        ),
-        (
-            component("api", Some(build("ln -s / root", "root/etc"))),
-            "leads out of the repository",
-        ),
-        (
-            component("api", Some(build("ln -s /etc/passwd x", "."))),
-            "outside of the artifact",
-        ),
+        (component("api", Some(build("true", "../jobs"))), "leads out of the repository"),
+        (component("api", Some(build("ln -s / root", "root/etc"))), "leads out of the repository"),
+        (component("api", Some(build("ln -s /etc/passwd x", "."))), "outside of the artifact"),
     ] {
         let error = runtime()
-            .block_on(build_head(
-                &home,
-                repository.path(),
-                &of(vec![wrong]),
-                |_| {},
-            ))
+            .block_on(build_head(&home, repository.path(), &of(vec![wrong]), |_| {}))
             .expect_err("it is refused");
         assert!(error.to_string().contains(what), "{error}");
     }
@@ -278,10 +219,7 @@ fn a_build_that_hangs_is_killed_with_all_that_it_started() {
     let repository = Repository::with(&[("a", "1")]);
     let home = Home::new();
     let pids = home.path().join("pids");
-    let command = format!(
-        "sleep 600 & echo $! >> '{0}'; echo $$ >> '{0}'; wait",
-        pids.display()
-    );
+    let command = format!("sleep 600 & echo $! >> '{0}'; echo $$ >> '{0}'; wait", pids.display());
     let mut api = component("api", Some(build(&command, "a")));
     if let Some(build) = &mut api.build {
         build.timeout = Duration::from_millis(700);
@@ -290,21 +228,13 @@ fn a_build_that_hangs_is_killed_with_all_that_it_started() {
         .block_on(build_head(&home, repository.path(), &of(vec![api]), |_| {}))
         .expect_err("it takes too long");
     assert!(
-        matches!(
-            &error,
-            BuildError::Failed {
-                outcome: Outcome::TimedOut,
-                ..
-            }
-        ),
+        matches!(&error, BuildError::Failed(failed) if failed.outcome == Outcome::TimedOut),
         "{error}"
     );
     assert!(error.to_string().contains("700ms"), "{error}");
     let pids = read(&pids);
     assert_eq!(pids.lines().count(), 2, "{pids}");
-    until("all of the build is gone", || {
-        pids.lines().all(|pid| !is_alive(pid))
-    });
+    until("all of the build is gone", || pids.lines().all(|pid| !is_alive(pid)));
 }
 
 /// A build that counts its runs, says that it runs, and waits for a file.
@@ -341,18 +271,13 @@ fn a_build_goes_on_while_nobody_waits_and_is_attached_to() {
     });
     let seen = Mutex::new(Vec::new());
     let release = runtime
-        .block_on(build_head(
-            &home,
-            repository.path(),
-            &manifest,
-            |progress| {
-                let word = word(&progress);
-                if word == "attached" {
-                    fs::write(home.path().join("gate"), "").expect("a file");
-                }
-                seen.lock().expect("no panic").push(word);
-            },
-        ))
+        .block_on(build_head(&home, repository.path(), &manifest, |progress| {
+            let word = word(&progress);
+            if word == "attached" {
+                fs::write(home.path().join("gate"), "").expect("a file");
+            }
+            seen.lock().expect("no panic").push(word);
+        }))
         .expect("a release");
     assert_eq!(*seen.lock().expect("no panic"), ["attached", "stored"]);
     assert_eq!(runs(&home), 1);
@@ -426,45 +351,24 @@ fn a_lost_build_is_begun_again_in_a_fresh_checkout() {
     let stat = read(format!("/proc/{command_pid}/stat"));
     // `pid (name) state parent …`
     let after_name = stat.rsplit(") ").next().expect("it has a name");
-    let shim = after_name
-        .split(' ')
-        .nth(1)
-        .expect("it has a parent")
-        .to_owned();
-    for pid in [shim, read(home.path().join("pid"))] {
-        let pid = pid
-            .trim()
-            .parse()
-            .ok()
-            .and_then(rustix::process::Pid::from_raw);
+    let shim = after_name.split(' ').nth(1).expect("it has a parent").to_owned();
+    for pid in [shim, command_pid] {
+        let pid = pid.trim().parse().ok().and_then(rustix::process::Pid::from_raw);
         let pid = pid.expect("it is a number");
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it runs");
     }
-    until("the build is lost", || {
-        matches!(tidegate_shim::look(&job), Ok(JobState::Lost))
-    });
+    until("the build is lost", || matches!(tidegate_shim::look(&job), Ok(JobState::Lost)));
     fs::write(home.path().join("gate"), "").expect("a file");
     let manifest = of(vec![component("api", Some(build(&command, "out")))]);
     let seen = Mutex::new(Vec::new());
     runtime()
-        .block_on(build_head(
-            &home,
-            repository.path(),
-            &manifest,
-            |progress| {
-                seen.lock().expect("no panic").push(word(&progress));
-            },
-        ))
+        .block_on(build_head(&home, repository.path(), &manifest, |progress| {
+            seen.lock().expect("no panic").push(word(&progress));
+        }))
         .expect("a release");
     assert_eq!(
         *seen.lock().expect("no panic"),
-        [
-            "attached",
-            "restarted",
-            "checking out",
-            "building",
-            "stored"
-        ]
+        ["attached", "restarted", "checking out", "building", "stored"]
     );
     assert_eq!(runs(&home), 2);
 }
@@ -503,20 +407,14 @@ fn another_manifest_ends_the_build_that_runs() {
     let mut first = ControlPlane::start(
         &home,
         repository.path(),
-        &format!(
-            "echo $$ > '{}/pid'; {}",
-            home.path().display(),
-            gated(&home)
-        ),
+        &format!("echo $$ > '{}/pid'; {}", home.path().display(), gated(&home)),
     );
     until("the build runs", || runs(&home) == 1);
     first.kill();
     let manifest = of(vec![component("api", Some(build("cp a out", "out")))]);
     runtime()
         .block_on(async {
-            let commit = git::resolve(repository.path(), "HEAD")
-                .await
-                .expect("it exists");
+            let commit = git::resolve(repository.path(), "HEAD").await.expect("it exists");
             let mut request = request(repository.path(), commit, &manifest);
             request.manifest_text = "another".to_owned();
             builder(&home).build(request, |_| {}).await

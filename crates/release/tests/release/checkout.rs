@@ -45,16 +45,11 @@ fn a_snapshot_can_be_checked_out() {
     let repository = Repository::with(&[("a", "1")]);
     repository.write("a", "2");
     repository.write("new", "1");
-    let commit = runtime()
-        .block_on(git::snapshot(repository.path()))
-        .expect("a snapshot");
+    let commit = runtime().block_on(git::snapshot(repository.path())).expect("a snapshot");
     let folder = tempfile::tempdir().expect("a folder");
     let to = folder.path().join("source");
     check_out(repository.path(), &commit.hash, &to).expect("a checkout");
-    assert_eq!(
-        (read(to.join("a")), read(to.join("new"))),
-        ("2".into(), "1".into())
-    );
+    assert_eq!((read(to.join("a")), read(to.join("new"))), ("2".into(), "1".into()));
 }
 
 #[test]
@@ -64,10 +59,7 @@ fn a_shallow_clone_can_be_checked_out() {
     let hash = repository.commit("Second");
     let folder = tempfile::tempdir().expect("a folder");
     let url = format!("file://{}", repository.path().display());
-    support::git(
-        folder.path(),
-        &["clone", "--quiet", "--depth=1", &url, "clone"],
-    );
+    support::git(folder.path(), &["clone", "--quiet", "--depth=1", &url, "clone"]);
     let to = folder.path().join("source");
     check_out(&folder.path().join("clone"), &hash, &to).expect("a checkout");
     assert_eq!(read(to.join("a")), "2");
@@ -103,30 +95,12 @@ fn a_pointer_of_large_file_storage_is_not_taken_for_the_file() {
     let repository = Repository::with(&[("logo.png", pointer)]);
     repository.write(".gitattributes", "*.png filter=lfs\n");
     // Written around a filter that the machine may have.
-    repository.git(&[
-        "-c",
-        "filter.lfs.clean=cat",
-        "-c",
-        "filter.lfs.process=",
-        "add",
-        "-A",
-    ]);
-    repository.git(&[
-        "-c",
-        "filter.lfs.process=",
-        "commit",
-        "--quiet",
-        "-m",
-        "Second",
-    ]);
+    repository.git(&["-c", "filter.lfs.clean=cat", "-c", "filter.lfs.process=", "add", "-A"]);
+    repository.git(&["-c", "filter.lfs.process=", "commit", "--quiet", "-m", "Second"]);
     let folder = tempfile::tempdir().expect("a folder");
     let to = folder.path().join("source");
-    let error = check_out(
-        repository.path(),
-        &repository.git(&["rev-parse", "HEAD"]),
-        &to,
-    )
-    .expect_err("the file itself is not there");
+    let error = check_out(repository.path(), &repository.git(&["rev-parse", "HEAD"]), &to)
+        .expect_err("the file itself is not there");
     assert!(error.to_string().to_lowercase().contains("lfs"), "{error}");
 }
 
@@ -137,10 +111,7 @@ fn an_unknown_commit_is_an_error() {
     let absent = "0123456789012345678901234567890123456789";
     let error = check_out(repository.path(), absent, &folder.path().join("source"))
         .expect_err("it does not exist");
-    assert!(
-        matches!(error, CheckoutError::Git(GitError::UnknownReference { .. })),
-        "{error}"
-    );
+    assert!(matches!(error, CheckoutError::Git(GitError::UnknownReference { .. })), "{error}");
 }
 
 #[test]
@@ -151,23 +122,13 @@ fn a_partial_clone_says_how_to_get_its_files() {
     let url = format!("file://{}", repository.path().display());
     support::git(
         folder.path(),
-        &[
-            "clone",
-            "--quiet",
-            "--no-checkout",
-            "--filter=blob:none",
-            &url,
-            "clone",
-        ],
+        &["clone", "--quiet", "--no-checkout", "--filter=blob:none", &url, "clone"],
     );
     let clone = folder.path().join("clone");
     let hash = repository.git(&["rev-parse", "HEAD"]);
     let error =
         check_out(&clone, &hash, &folder.path().join("one")).expect_err("files are missing");
-    assert!(
-        matches!(error, CheckoutError::MissingObjects { .. }),
-        "{error}"
-    );
+    assert!(matches!(error, CheckoutError::MissingObjects { .. }), "{error}");
     // What the message says to do.
     support::git(&clone, &["archive", "--output=../archive", &hash]);
     check_out(&clone, &hash, &folder.path().join("two")).expect("nothing is missing");

@@ -20,20 +20,14 @@ fn a_commit_is_described_and_called_by_its_best_tag() {
     assert_eq!(commit.version, hash[..7]);
     assert_eq!(commit.subject, "First");
     assert_eq!(commit.author, "Ana <ana@example.org>");
-    assert_eq!(
-        commit.committed_at,
-        Timestamp::from_millis(1_700_000_000_000)
-    );
+    assert_eq!(commit.committed_at, Timestamp::from_millis(1_700_000_000_000));
     assert!(!commit.dirty);
 
     repository.git(&["tag", "v1.9.0"]);
     repository.git(&["tag", "-a", "-m", "annotated", "v1.10.0"]);
     for reference in ["HEAD", "main", "v1.9.0", "v1.10.0", &hash, &hash[..9]] {
         let commit = resolve(repository.path(), reference).expect("it exists");
-        assert_eq!(
-            (commit.hash.as_str(), commit.version.as_str()),
-            (hash.as_str(), "v1.10.0")
-        );
+        assert_eq!((commit.hash.as_str(), commit.version.as_str()), (hash.as_str(), "v1.10.0"));
     }
 }
 
@@ -42,29 +36,18 @@ fn what_does_not_exist_is_said_with_what_is_near() {
     let repository = Repository::with(&[("a", "1")]);
     repository.git(&["tag", "v1.2.0"]);
     repository.git(&["branch", "feature/login"]);
-    for (asked, near) in [
-        ("v1.2.1", "v1.2.0"),
-        ("mian", "main"),
-        ("login", "feature/login"),
-    ] {
+    for (asked, near) in [("v1.2.1", "v1.2.0"), ("mian", "main"), ("login", "feature/login")] {
         let error = resolve(repository.path(), asked).expect_err("it does not exist");
         let GitError::UnknownReference { suggestions, .. } = &error else {
             panic!("{asked}: {error}");
         };
-        assert_eq!(
-            suggestions.first().map(String::as_str),
-            Some(near),
-            "{error}"
-        );
+        assert_eq!(suggestions.first().map(String::as_str), Some(near), "{error}");
         assert!(error.to_string().contains("did you mean"), "{error}");
     }
     let absent = "0123456789012345678901234567890123456789";
     for asked in [absent, "--help", "", "a b", "HEAD~7", "\n"] {
         let error = resolve(repository.path(), asked).expect_err("it does not exist");
-        assert!(
-            matches!(error, GitError::UnknownReference { .. }),
-            "{asked}: {error}"
-        );
+        assert!(matches!(error, GitError::UnknownReference { .. }), "{asked}: {error}");
     }
 }
 
@@ -103,10 +86,7 @@ fn a_tag_of_a_file_is_no_commit() {
     let blob = repository.git(&["rev-parse", "HEAD:a"]);
     repository.git(&["tag", "file", &blob]);
     let error = resolve(repository.path(), "file").expect_err("it is a file");
-    assert!(
-        matches!(&error, GitError::NotACommit { kind, .. } if kind == "file"),
-        "{error}"
-    );
+    assert!(matches!(&error, GitError::NotACommit { kind, .. } if kind == "file"), "{error}");
 }
 
 #[test]
@@ -117,21 +97,12 @@ fn a_shallow_clone_says_that_it_is_shallow() {
     let folder = tempfile::tempdir().expect("a folder");
     let clone = folder.path().join("clone");
     let url = format!("file://{}", repository.path().display());
-    support::git(
-        folder.path(),
-        &["clone", "--quiet", "--depth=1", &url, "clone"],
-    );
+    support::git(folder.path(), &["clone", "--quiet", "--depth=1", &url, "clone"]);
     resolve(&clone, "HEAD").expect("the tip is there");
     for asked in [first.as_str(), &first[..8], "HEAD~1"] {
         let error = resolve(&clone, asked).expect_err("it is not there");
-        assert!(
-            matches!(error, GitError::NotInShallowClone { .. }),
-            "{asked}: {error}"
-        );
-        assert!(
-            error.to_string().contains("git fetch --unshallow"),
-            "{error}"
-        );
+        assert!(matches!(error, GitError::NotInShallowClone { .. }), "{asked}: {error}");
+        assert!(error.to_string().contains("git fetch --unshallow"), "{error}");
     }
 }
 
@@ -156,13 +127,8 @@ fn a_file_is_read_from_a_folder_below_the_root_too() {
         runtime.block_on(git::file_at(&below, "HEAD", "tidegate.yaml")),
         Ok(Some("version: 1\n".to_owned()))
     );
-    let root = runtime
-        .block_on(git::root_of(&below))
-        .expect("it is in a repository");
-    assert_eq!(
-        root.canonicalize().ok(),
-        repository.path().canonicalize().ok()
-    );
+    let root = runtime.block_on(git::root_of(&below)).expect("it is in a repository");
+    assert_eq!(root.canonicalize().ok(), repository.path().canonicalize().ok());
 }
 
 #[test]
@@ -177,10 +143,7 @@ fn large_and_binary_files_and_links_are_not_read() {
         let error = runtime()
             .block_on(git::file_at(repository.path(), "HEAD", path))
             .expect_err("it is not read");
-        assert!(
-            matches!(error, GitError::NotAFile { .. }),
-            "{path}: {error}"
-        );
+        assert!(matches!(error, GitError::NotAFile { .. }), "{path}: {error}");
     }
 }
 
@@ -189,11 +152,7 @@ fn a_snapshot_takes_changes_and_new_files_and_changes_nothing() {
     let repository = Repository::with(&[("a", "1"), ("gone", "1"), (".gitignore", "ignored\n")]);
     let head = repository.git(&["rev-parse", "HEAD"]);
     let runtime = runtime();
-    let snapshot = || {
-        runtime
-            .block_on(git::snapshot(repository.path()))
-            .expect("a snapshot")
-    };
+    let snapshot = || runtime.block_on(git::snapshot(repository.path())).expect("a snapshot");
     assert_eq!(snapshot().hash, head, "a clean work tree is its commit");
 
     repository.write("staged", "1");
@@ -221,15 +180,8 @@ fn a_snapshot_takes_changes_and_new_files_and_changes_nothing() {
         repository.git(&["ls-tree", "-r", "--name-only", &commit.hash]),
         ".gitignore\na\nnew/file\nstaged"
     );
-    assert_eq!(
-        repository.git(&["show", &format!("{}:a", commit.hash)]),
-        "2"
-    );
-    assert_eq!(
-        snapshot().hash,
-        commit.hash,
-        "the same files are the same commit"
-    );
+    assert_eq!(repository.git(&["show", &format!("{}:a", commit.hash)]), "2");
+    assert_eq!(snapshot().hash, commit.hash, "the same files are the same commit");
     let count = runtime.block_on(git::changed_files(repository.path()));
     assert_eq!(count, Ok(4), "a, gone, new/file and staged");
 }
@@ -238,11 +190,6 @@ fn a_snapshot_takes_changes_and_new_files_and_changes_nothing() {
 fn a_snapshot_needs_no_commit() {
     let repository = Repository::empty();
     repository.write("a", "1");
-    let commit = runtime()
-        .block_on(git::snapshot(repository.path()))
-        .expect("a snapshot");
-    assert!(
-        commit.dirty && commit.version.ends_with("-dirty"),
-        "{commit:?}"
-    );
+    let commit = runtime().block_on(git::snapshot(repository.path())).expect("a snapshot");
+    assert!(commit.dirty && commit.version.ends_with("-dirty"), "{commit:?}");
 }

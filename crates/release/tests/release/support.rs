@@ -20,9 +20,8 @@ pub(crate) struct Repository {
 
 impl Repository {
     pub(crate) fn empty() -> Self {
-        let repository = Self {
-            folder: tempfile::tempdir().expect("a temporary folder can be made"),
-        };
+        let repository =
+            Self { folder: tempfile::tempdir().expect("a temporary folder can be made") };
         repository.git(&["init", "--quiet", "--initial-branch=main"]);
         repository
     }
@@ -115,12 +114,8 @@ pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
 
 pub(crate) fn is_alive(pid: &str) -> bool {
     // A process that ended and was not collected yet runs no more.
-    fs::read_to_string(format!("/proc/{}/stat", pid.trim())).is_ok_and(|stat| {
-        !stat
-            .rsplit(") ")
-            .next()
-            .is_some_and(|rest| rest.starts_with('Z'))
-    })
+    fs::read_to_string(format!("/proc/{}/stat", pid.trim()))
+        .is_ok_and(|stat| !stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z')))
 }
 
 /// A home of Tidegate; what still runs in it ends with the test, however the test ends.
@@ -130,9 +125,7 @@ pub(crate) struct Home {
 
 impl Home {
     pub(crate) fn new() -> Self {
-        Self {
-            folder: tempfile::tempdir().expect("a temporary folder can be made"),
-        }
+        Self { folder: tempfile::tempdir().expect("a temporary folder can be made") }
     }
 
     pub(crate) fn path(&self) -> &Path {
