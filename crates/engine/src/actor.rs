@@ -54,14 +54,8 @@ pub(crate) struct Parts {
 
 /// What others say to an actor.
 pub(crate) enum Message {
-    Deploy {
-        request: DeploymentRequest,
-        answer: oneshot::Sender<Result<DeploymentId, Error>>,
-    },
-    Command {
-        command: Command,
-        answer: oneshot::Sender<Result<(), Error>>,
-    },
+    Deploy { request: DeploymentRequest, answer: oneshot::Sender<Result<DeploymentId, Error>> },
+    Command { command: Command, answer: oneshot::Sender<Result<(), Error>> },
 }
 
 /// An actor seen from outside.
@@ -112,11 +106,9 @@ pub(crate) async fn start(scope: Scope, parts: Parts) -> Result<Handle, Error> {
     let (environment, version) = match stored {
         None => (Environment::new(scope.clone()), 0),
         Some(stored) => {
-            let environment =
-                serde_json::from_value(stored.state).map_err(|error| Error::State {
-                    scope: scope.clone(),
-                    reason: error.to_string(),
-                })?;
+            let environment = serde_json::from_value(stored.state).map_err(|error| {
+                Error::State { scope: scope.clone(), reason: error.to_string() }
+            })?;
             (environment, stored.version)
         }
     };
@@ -135,13 +127,9 @@ pub(crate) async fn start(scope: Scope, parts: Parts) -> Result<Handle, Error> {
         now: parts.clock.now(),
     });
     let (view_in, view_out) = watch::channel(Arc::new(empty));
-    tokio::spawn(perform(
-        scope.clone(),
-        Arc::clone(&parts.target),
-        wished,
-        trouble_in,
-    ));
-    tokio::spawn(sample(
+    let performer =
+        tokio::spawn(perform(scope.clone(), Arc::clone(&parts.target), wished, trouble_in));
+    let sampler = tokio::spawn(sample(
         scope.clone(),
         Arc::clone(&parts.target),
         Arc::clone(&parts.clock),
@@ -168,11 +156,9 @@ pub(crate) async fn start(scope: Scope, parts: Parts) -> Result<Handle, Error> {
     };
     actor.recall_samples().await?;
     actor.publish_wish();
-    tokio::spawn(actor.run(inbox, samples_out));
-    Ok(Handle {
-        messages,
-        view: view_out,
-    })
+    let actor = tokio::spawn(actor.run(inbox, samples_out));
+    let tasks = [actor.abort_handle(), performer.abort_handle(), sampler.abort_handle()];
+    Ok(Handle { messages, view: view_out, tasks })
 }
 
 impl Actor {
@@ -214,17 +200,12 @@ impl Actor {
     }
 
     fn pause(&self) -> std::time::Duration {
-        let longest = if self.environment.deployment.is_some() {
-            LONGEST_SLEEP
-        } else {
-            LONGEST_SLEEP_IDLE
-        };
+        let longest =
+            if self.environment.deployment.is_some() { LONGEST_SLEEP } else { LONGEST_SLEEP_IDLE };
         if self.store_trouble.is_some() {
             return STORE_PAUSE;
         }
-        let due = self
-            .wake_at
-            .map(|wake_at| wake_at.since(self.parts.clock.now()));
+        let due = self.wake_at.map(|wake_at| wake_at.since(self.parts.clock.now()));
         due.map_or(longest, |due| due.min(longest)).into()
     }
 
@@ -239,21 +220,21 @@ impl Actor {
         };
         for pending in pending {
             let input = if let Some(deployment) = pending.deployment {
-                serde_json::from_value::<DeploymentRequest>(pending.payload)
-                    .ok()
-                    .map(|request| Input::Request {
+                serde_json::from_value::<DeploymentRequest>(pending.payload).ok().map(|request| {
+                    Input::Request {
                         deployment,
                         kind: request.wish.kind(),
                         actor: pending.actor.clone(),
-                    })
+                    }
+                })
             } else {
-                serde_json::from_value::<Command>(pending.payload)
-                    .ok()
-                    .map(|command| Input::Command {
+                serde_json::from_value::<Command>(pending.payload).ok().map(|command| {
+                    Input::Command {
                         command: command.verb.command(),
                         deployment: command.deployment,
                         actor: command.actor,
-                    })
+                    }
+                })
             };
             let refused = match input {
                 None => Some("it cannot be read by this version".to_owned()),
@@ -293,11 +274,7 @@ impl Actor {
 
     async fn request(&mut self, request: DeploymentRequest) -> Result<DeploymentId, Error> {
         let kind = request.wish.kind();
-        let input = |deployment| Input::Request {
-            deployment,
-            kind,
-            actor: request.actor.clone(),
-        };
+        let input = |deployment| Input::Request { deployment, kind, actor: request.actor.clone() };
         // Asked for what is not possible, nothing is stored and no number is used up.
         self.decide(&input(DeploymentId(0)))?;
         self.earlier(&request.wish)?;
@@ -324,11 +301,7 @@ impl Actor {
     async fn command(&mut self, command: Command) -> Result<(), Error> {
         // What was seen is renewed, so that a command is judged by what is and not by what was.
         self.observe().await;
-        let meant = self
-            .environment
-            .deployment
-            .as_ref()
-            .map(|deployment| deployment.id);
+        let meant = self.environment.deployment.as_ref().map(|deployment| deployment.id);
         let input = Input::Command {
             command: command.verb.command(),
             deployment: command.deployment,
@@ -364,11 +337,7 @@ impl Actor {
 
     /// The release that a rollback goes to; none for a deployment of a commit.
     fn earlier(&self, wish: &Wish) -> Result<Option<ReleaseId>, Error> {
-        let Wish::Earlier {
-            release,
-            unverified,
-        } = wish
-        else {
+        let Wish::Earlier { release, unverified } = wish else {
             return Ok(None);
         };
         let verified = &self.environment.verified;
@@ -391,9 +360,7 @@ impl Actor {
             };
         }
         let present = self.environment.release.as_ref();
-        let place = verified
-            .iter()
-            .position(|known| Some(&known.release) == present);
+        let place = verified.iter().position(|known| Some(&known.release) == present);
         let before = &verified[..place.unwrap_or(verified.len())];
         match before.last() {
             Some(earlier) => Ok(Some(earlier.release.clone())),
@@ -421,12 +388,8 @@ impl Actor {
             Err(error) => self.target_trouble = Some(error.to_string()),
         }
         let now = self.parts.clock.now();
-        self.seen.readings = evidence::readings(
-            &self.environment,
-            &self.seen.observation,
-            &self.samples,
-            now,
-        );
+        self.seen.readings =
+            evidence::readings(&self.environment, &self.seen.observation, &self.samples, now);
     }
 
     /// Looks until there is nothing more to decide on what can be seen now.
@@ -482,10 +445,8 @@ impl Actor {
             .into_iter()
             .find_map(|environment| environment.deployment.as_ref())
             .map(|deployment| deployment.id);
-        let mut deployments: Vec<DeploymentUpdate> = id
-            .and_then(|id| update(id, &decision, now))
-            .into_iter()
-            .collect();
+        let mut deployments: Vec<DeploymentUpdate> =
+            id.and_then(|id| update(id, &decision, now)).into_iter().collect();
         if let Some((id, why)) = refused {
             deployments.push(DeploymentUpdate {
                 id,
@@ -502,11 +463,7 @@ impl Actor {
             state: serde_json::to_value(&decision.environment).unwrap_or(Value::Null),
             wake_at: decision.wake_at,
             at: now,
-            events: decision
-                .events
-                .iter()
-                .map(|event| stored(id, event))
-                .collect(),
+            events: decision.events.iter().map(|event| stored(id, event)).collect(),
             applied,
             deployments,
         };
@@ -590,18 +547,15 @@ impl Actor {
                 return;
             }
         };
-        let earlier = request.as_ref().map_err(Clone::clone).and_then(|request| {
-            self.earlier(&request.wish)
-                .map_err(|error| error.to_string())
-        });
+        let earlier = request
+            .as_ref()
+            .map_err(Clone::clone)
+            .and_then(|request| self.earlier(&request.wish).map_err(|error| error.to_string()));
         let (request, earlier) = match (request, earlier) {
             (Ok(request), Ok(earlier)) => (request, earlier),
             (Err(what), _) | (_, Err(what)) => {
                 let failure = Failure::new(FailureCode::Prepare, what);
-                self.held = Some(Input::NotPrepared {
-                    deployment: id,
-                    failure,
-                });
+                self.held = Some(Input::NotPrepared { deployment: id, failure });
                 // Taken at the next look, which comes at once.
                 self.wake_at = Some(self.parts.clock.now());
                 return;
@@ -615,15 +569,8 @@ impl Actor {
             let says = Arc::new(move |sentence: String| {
                 progress.send_replace(Some(sentence));
             });
-            let result = preparer
-                .prepare(id, &request, earlier, &current, says)
-                .await;
-            let _ = results
-                .send(Prepared {
-                    deployment: id,
-                    result,
-                })
-                .await;
+            let result = preparer.prepare(id, &request, earlier, &current, says).await;
+            let _ = results.send(Prepared { deployment: id, result }).await;
         });
         // A preparation that panics must not leave the deployment waiting for ever.
         let results = self.prepared.0.clone();
@@ -636,12 +583,7 @@ impl Actor {
                     FailureCode::Prepare,
                     "the preparation ended by a fault of Tidegate; please report it",
                 );
-                let _ = results
-                    .send(Prepared {
-                        deployment: id,
-                        result: Err(failure),
-                    })
-                    .await;
+                let _ = results.send(Prepared { deployment: id, result: Err(failure) }).await;
             }
         });
         self.preparing = Some((id, abort));
@@ -674,12 +616,8 @@ impl Actor {
                 .store
                 .samples(deployment.id, revision, Timestamp::from_millis(since))
                 .await?;
-            self.samples.add(
-                samples
-                    .into_iter()
-                    .map(|sample| (revision.clone(), sample))
-                    .collect(),
-            );
+            self.samples
+                .add(samples.into_iter().map(|sample| (revision.clone(), sample)).collect());
         }
         Ok(())
     }
@@ -691,10 +629,7 @@ const LONGEST_SLEEP_IDLE: Duration = Duration::from_mins(5);
 /// What is there, as the plan needs it.
 pub(crate) fn current(environment: &Environment) -> Current {
     let spec = |revision: &RevisionId| {
-        environment
-            .revisions
-            .get(revision)
-            .map(|wanted| (wanted.spec.clone(), wanted.replicas))
+        environment.revisions.get(revision).map(|wanted| (wanted.spec.clone(), wanted.replicas))
     };
     environment
         .components
@@ -770,17 +705,12 @@ fn update(id: DeploymentId, decision: &Decision, now: Timestamp) -> Option<Deplo
         .or_else(|| ended.and_then(|ended| ended.version.clone()));
     let failure = ended.and_then(|ended| ended.failure.clone());
     // The plan is frozen once; it is stored with the transition that brought it.
-    let planned = decision
-        .events
-        .iter()
-        .any(|event| matches!(event, Event::Planned { .. }));
+    let planned = decision.events.iter().any(|event| matches!(event, Event::Planned { .. }));
     Some(DeploymentUpdate {
         id,
         release,
         status: status.to_owned(),
-        plan: plan
-            .filter(|_| planned)
-            .and_then(|plan| serde_json::to_value(plan).ok()),
+        plan: plan.filter(|_| planned).and_then(|plan| serde_json::to_value(plan).ok()),
         summary: json!({ "version": version, "failure": failure }),
         ended_at: ended.map(|_| now),
     })

@@ -36,10 +36,7 @@ impl Anchor {
             Some(stored) if stored.boot == now.boot && stored.uptime <= now.uptime => stored,
             _ => {
                 let latest = latest.map_or(i64::MIN, Timestamp::as_millis);
-                Self {
-                    wall: now.wall.max(latest),
-                    ..now
-                }
+                Self { wall: now.wall.max(latest), ..now }
             }
         }
     }
@@ -56,11 +53,7 @@ impl Anchor {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
             .map_or_else(|_| "unknown".to_owned(), |id| id.trim().to_owned());
         let wall = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-        Self {
-            boot,
-            wall: millis(wall),
-            uptime: uptime(),
-        }
+        Self { boot, wall: millis(wall), uptime: uptime() }
     }
 }
 
@@ -99,11 +92,7 @@ mod tests {
     const HOUR: i64 = 3_600_000;
 
     fn anchor(boot: &str, wall: i64, uptime: i64) -> Anchor {
-        Anchor {
-            boot: boot.to_owned(),
-            wall,
-            uptime,
-        }
+        Anchor { boot: boot.to_owned(), wall, uptime }
     }
 
     #[test]

@@ -28,15 +28,8 @@ impl Engine {
         preparer: Arc<dyn Prepare>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Error> {
-        let engine = Self {
-            parts: Parts {
-                store,
-                target,
-                preparer,
-                clock,
-            },
-            actors: Arc::default(),
-        };
+        let engine =
+            Self { parts: Parts { store, target, preparer, clock }, actors: Arc::default() };
         for scope in engine.parts.store.scopes().await? {
             engine.actor(&scope).await?;
         }
@@ -59,9 +52,7 @@ impl Engine {
             .await
             .get(scope)
             .cloned()
-            .ok_or_else(|| Error::UnknownScope {
-                scope: scope.clone(),
-            })
+            .ok_or_else(|| Error::UnknownScope { scope: scope.clone() })
     }
 
     /// The store, for reading.
@@ -78,12 +69,7 @@ impl Engine {
 
     /// Begins a deployment. Answers when it is stored and under way.
     pub async fn deploy(&self, request: DeploymentRequest) -> Result<DeploymentId, Error> {
-        if let Wish::Commit {
-            repository,
-            reference,
-            dirty: false,
-        } = &request.wish
-        {
+        if let Wish::Commit { repository, reference, dirty: false } = &request.wish {
             // A commit that does not exist is said at once, before there is a deployment.
             git::resolve(repository, reference).await.map_err(|error| {
                 Error::Preparation(Box::new(tidegate_core::Failure::new(
@@ -140,13 +126,7 @@ impl Engine {
             .map_or(1, |latest| latest.id.0 + 1);
         self.parts
             .preparer
-            .prepare(
-                DeploymentId(next),
-                &request,
-                None,
-                &actor::current(&environment),
-                progress,
-            )
+            .prepare(DeploymentId(next), &request, None, &actor::current(&environment), progress)
             .await
             .map_err(|failure| Error::Preparation(Box::new(failure)))
     }

@@ -37,19 +37,14 @@ impl Samples {
     /// What a revision did lately, for people.
     pub(crate) fn summary(&self, revision: &RevisionId, now: Timestamp) -> Option<Summary> {
         let samples = self.of(revision);
-        let first = samples
-            .iter()
-            .position(|sample| now.since(sample.from) <= SHOWN)?;
+        let first = samples.iter().position(|sample| now.since(sample.from) <= SHOWN)?;
         Some(tidegate_analysis::summary(&samples[first..]))
     }
 }
 
 /// The longest window that a guard of the deployment under way looks back.
 pub(crate) fn longest_window(environment: &Environment) -> Duration {
-    let plan = environment
-        .deployment
-        .as_ref()
-        .and_then(|deployment| deployment.plan.as_ref());
+    let plan = environment.deployment.as_ref().and_then(|deployment| deployment.plan.as_ref());
     let windows = plan
         .into_iter()
         .flat_map(|plan| &plan.rollouts)

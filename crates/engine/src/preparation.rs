@@ -102,11 +102,7 @@ impl Preparer {
                     "{MANIFEST} of commit {} does not pass the check",
                     commit.version
                 ));
-                failure.log = problems
-                    .render(false)
-                    .lines()
-                    .map(ToOwned::to_owned)
-                    .collect();
+                failure.log = problems.render(false).lines().map(ToOwned::to_owned).collect();
                 failure.mend = Some("run `tidegate check`, mend the file and commit it".to_owned());
                 failure
             })?
@@ -125,11 +121,8 @@ impl Preparer {
         let stored = |error: tidegate_store::Error| prepare(error.to_string());
         self.store.put_project(&project).await.map_err(stored)?;
         if !commit.dirty
-            && let Some(release) = self
-                .store
-                .release_of_commit(&scope.project, &commit.hash)
-                .await
-                .map_err(stored)?
+            && let Some(release) =
+                self.store.release_of_commit(&scope.project, &commit.hash).await.map_err(stored)?
             && self.builder.is_complete(&release)
         {
             info!(release = %release.id, "the commit was built before");
@@ -162,9 +155,8 @@ impl Preparer {
             .map_err(|error| prepare(error.to_string()))?
             .ok_or_else(|| prepare(format!("release {release} is not known here")))?;
         if !self.builder.is_complete(&found) {
-            let mut failure = prepare(format!(
-                "the artifacts of release {release} are no longer here"
-            ));
+            let mut failure =
+                prepare(format!("the artifacts of release {release} are no longer here"));
             failure.mend = Some(format!(
                 "build it again: `tidegate deploy --ref {}`",
                 found.commit.get(..12).unwrap_or(&found.commit)
@@ -228,16 +220,8 @@ impl Prepare for Preparer {
     ) -> Result<Plan, Failure> {
         let prepare = |what: String| Failure::new(FailureCode::Prepare, what);
         let release = match (&request.wish, earlier) {
-            (
-                Wish::Commit {
-                    repository,
-                    reference,
-                    dirty,
-                },
-                _,
-            ) => {
-                self.from_commit(&request.scope, repository, reference, *dirty, progress)
-                    .await?
+            (Wish::Commit { repository, reference, dirty }, _) => {
+                self.from_commit(&request.scope, repository, reference, *dirty, progress).await?
             }
             (Wish::Earlier { .. }, Some(earlier)) => self.from_earlier(&earlier).await?,
             (Wish::Earlier { .. }, None) => {
@@ -251,11 +235,7 @@ impl Prepare for Preparer {
                     "the manifest of release {} is not one that this version reads",
                     release.id
                 ));
-                failure.log = problems
-                    .render(false)
-                    .lines()
-                    .map(ToOwned::to_owned)
-                    .collect();
+                failure.log = problems.render(false).lines().map(ToOwned::to_owned).collect();
                 failure
             })?
             .manifest;

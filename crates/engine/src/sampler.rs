@@ -46,11 +46,7 @@ pub(crate) async fn sample(
                         .iter()
                         .map(|(revision, counters)| {
                             let before = before.get(revision).unwrap_or(&nothing);
-                            let sample = Sample {
-                                from,
-                                to: now,
-                                counters: counters.since(before),
-                            };
+                            let sample = Sample { from, to: now, counters: counters.since(before) };
                             (revision.clone(), sample)
                         })
                         .collect();

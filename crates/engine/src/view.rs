@@ -175,12 +175,7 @@ pub(crate) struct Sources<'a> {
 }
 
 pub(crate) fn view(sources: Sources<'_>) -> EnvironmentView {
-    let Sources {
-        environment,
-        seen,
-        now,
-        ..
-    } = sources;
+    let Sources { environment, seen, now, .. } = sources;
     let routes = &seen.observation.routes;
     EnvironmentView {
         scope: environment.scope.clone(),
@@ -200,12 +195,7 @@ pub(crate) fn view(sources: Sources<'_>) -> EnvironmentView {
 fn components(sources: &Sources<'_>) -> Vec<ComponentView> {
     let environment = sources.environment;
     let mut names: Vec<&ComponentName> = environment.components.keys().collect();
-    names.extend(
-        environment
-            .revisions
-            .values()
-            .map(|revision| &revision.spec.component),
-    );
+    names.extend(environment.revisions.values().map(|revision| &revision.spec.component));
     names.sort();
     names.dedup();
     names
@@ -227,13 +217,7 @@ fn revision_view(
     name: &ComponentName,
     revision: &WantedRevision,
 ) -> RevisionView {
-    let Sources {
-        environment,
-        seen,
-        samples,
-        now,
-        ..
-    } = sources;
+    let Sources { environment, seen, samples, now, .. } = sources;
     let facts = seen.facts(&revision.id);
     let component = environment.components.get(name);
     let warm = component
@@ -262,77 +246,58 @@ fn revision_view(
         release: revision.spec.release.clone(),
         version: revision.spec.version.clone(),
         role: role.to_owned(),
-        share: revision
-            .spec
-            .route
-            .is_some()
-            .then(|| environment.share(name, &revision.id)),
+        share: revision.spec.route.is_some().then(|| environment.share(name, &revision.id)),
         wanted: revision.replicas,
         ready: facts.ready,
         exits: facts.exits,
         instances: facts.instances,
         failure: facts.failure,
         warm_until: warm.map(|warm| warm.until),
-        traffic: samples
-            .summary(&revision.id, *now)
-            .map(|summary| TrafficView {
-                requests: summary.requests,
-                error_rate: summary.error_rate,
-                p50: summary.p50,
-                p95: summary.p95,
-                p99: summary.p99,
-            }),
+        traffic: samples.summary(&revision.id, *now).map(|summary| TrafficView {
+            requests: summary.requests,
+            error_rate: summary.error_rate,
+            p50: summary.p50,
+            p95: summary.p95,
+            p99: summary.p99,
+        }),
     }
 }
 
 fn deployment(sources: &Sources<'_>) -> Option<DeploymentView> {
     let deployment = sources.environment.deployment.as_ref()?;
     let plan = deployment.plan.as_ref();
-    let rollouts = plan
-        .map(|plan| plan.rollouts.as_slice())
-        .unwrap_or_default();
+    let rollouts = plan.map(|plan| plan.rollouts.as_slice()).unwrap_or_default();
     let rollouts = rollouts.iter().enumerate().map(|(index, rollout)| {
-        let guards = rollout
-            .guards
-            .iter()
-            .enumerate()
-            .map(|(guard_index, guard)| GuardView {
-                guard: guard.text.clone(),
-                reading: sources
-                    .seen
-                    .readings
-                    .get(index)
-                    .and_then(|readings| readings.get(guard_index))
-                    .cloned(),
-            });
-        let steps = rollout
-            .steps
-            .iter()
-            .enumerate()
-            .map(|(step_index, step)| StepView {
-                step: *step,
-                state: match &deployment.stage {
-                    Stage::Rolling(position)
-                        if (position.rollout, position.step) == (index, step_index) =>
-                    {
-                        StepState::Running
-                    }
-                    Stage::Rolling(position)
-                        if (position.rollout, position.step) > (index, step_index) =>
-                    {
-                        StepState::Done
-                    }
-                    Stage::Rolling(_) | Stage::Preparing => StepState::Ahead,
-                    Stage::GoingBack { .. } => StepState::Dropped,
-                },
-            });
+        let guards = rollout.guards.iter().enumerate().map(|(guard_index, guard)| GuardView {
+            guard: guard.text.clone(),
+            reading: sources
+                .seen
+                .readings
+                .get(index)
+                .and_then(|readings| readings.get(guard_index))
+                .cloned(),
+        });
+        let steps = rollout.steps.iter().enumerate().map(|(step_index, step)| StepView {
+            step: *step,
+            state: match &deployment.stage {
+                Stage::Rolling(position)
+                    if (position.rollout, position.step) == (index, step_index) =>
+                {
+                    StepState::Running
+                }
+                Stage::Rolling(position)
+                    if (position.rollout, position.step) > (index, step_index) =>
+                {
+                    StepState::Done
+                }
+                Stage::Rolling(_) | Stage::Preparing => StepState::Ahead,
+                Stage::GoingBack { .. } => StepState::Dropped,
+            },
+        });
         RolloutView {
             component: rollout.component.clone(),
             stable: rollout.stable.clone(),
-            candidate: rollout
-                .candidate
-                .as_ref()
-                .map(|candidate| candidate.id.clone()),
+            candidate: rollout.candidate.as_ref().map(|candidate| candidate.id.clone()),
             steps: steps.collect(),
             guards: guards.collect(),
         }

@@ -329,11 +329,7 @@ pub(crate) fn request() -> DeploymentRequest {
     DeploymentRequest {
         scope: scope(),
         // Dirty: nothing asks git whether the reference exists.
-        wish: Wish::Commit {
-            repository: "/nowhere".into(),
-            reference: "HEAD".into(),
-            dirty: true,
-        },
+        wish: Wish::Commit { repository: "/nowhere".into(), reference: "HEAD".into(), dirty: true },
         actor: "ana".into(),
         reason: None,
     }
