@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::{
-    reference::{self, Form, KEYS, Key},
+    reference::{self, Default, Form, KEYS, Key},
     suggest,
 };
 
@@ -29,17 +29,11 @@ fn hint(suggestions: &[String]) -> String {
 /// Explains a key: named by its path with `*` or real names in it (`components.api.health`), or
 /// by its last part alone (`health`). The empty key lists the top level.
 pub fn explain(key: &str) -> Result<String, UnknownKey> {
-    let asked: Vec<&str> = key
-        .split(['.', '[', ']'])
-        .map(str::trim)
-        .filter(|part| !part.is_empty())
-        .collect();
+    let asked: Vec<&str> =
+        key.split(['.', '[', ']']).map(str::trim).filter(|part| !part.is_empty()).collect();
     if asked.is_empty() {
         let mut output = String::from("The keys of tidegate.yaml:\n");
-        list(
-            &mut output,
-            reference::children("").map(|key| (key.path, key)),
-        );
+        list(&mut output, reference::children("").map(|key| (key.path, key)));
         return Ok(output);
     }
     if let Some(key) = by_path(&asked) {
@@ -47,10 +41,7 @@ pub fn explain(key: &str) -> Result<String, UnknownKey> {
     }
     let found = by_end(&asked);
     match found.as_slice() {
-        [] => Err(UnknownKey {
-            key: key.to_owned(),
-            suggestions: suggestions(key, &asked),
-        }),
+        [] => Err(UnknownKey { key: key.to_owned(), suggestions: suggestions(key, &asked) }),
         [only] => Ok(describe(only)),
         several => {
             let mut output = format!("`{key}` is the name of {} keys:\n", several.len());
@@ -65,15 +56,9 @@ fn by_path(asked: &[&str]) -> Option<&'static Key> {
     let mut path = String::new();
     for part in asked {
         let join = |part: &str| {
-            if path.is_empty() {
-                part.to_owned()
-            } else {
-                format!("{path}.{part}")
-            }
+            if path.is_empty() { part.to_owned() } else { format!("{path}.{part}") }
         };
-        path = [join(part), join("*")]
-            .into_iter()
-            .find(|path| reference::find(path).is_some())?;
+        path = [join(part), join("*")].into_iter().find(|path| reference::find(path).is_some())?;
     }
     reference::find(&path)
 }
@@ -85,13 +70,11 @@ fn by_end(asked: &[&str]) -> Vec<&'static Key> {
             let parts: Vec<&str> = key.path.split('.').collect();
             asked.len() <= parts.len()
                 && asked.last() != Some(&"*")
-                && parts[parts.len() - asked.len()..]
-                    .iter()
-                    .zip(asked)
-                    .enumerate()
-                    .all(|(index, (part, asked))| {
+                && parts[parts.len() - asked.len()..].iter().zip(asked).enumerate().all(
+                    |(index, (part, asked))| {
                         part == asked || (*part == "*" && index + 1 < parts.len() && *asked == "*")
-                    })
+                    },
+                )
         })
         .collect()
 }
@@ -100,10 +83,7 @@ fn suggestions(key: &str, asked: &[&str]) -> Vec<String> {
     let last = asked.last().copied().unwrap_or(key);
     let near = suggest::nearest(last, KEYS.iter().map(Key::name).filter(|name| *name != "*"));
     let meant = near.or_else(|| {
-        reference::SYNONYMS
-            .iter()
-            .find(|(word, _)| *word == last)
-            .map(|(_, meant)| *meant)
+        reference::SYNONYMS.iter().find(|(word, _)| *word == last).map(|(_, meant)| *meant)
     });
     KEYS.iter()
         .filter(|key| Some(key.name()) == meant)
@@ -117,24 +97,43 @@ fn list<'a>(output: &mut String, keys: impl Iterator<Item = (&'a str, &'a Key)>)
     let width = keys.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     for (name, key) in keys {
         // Writing to a string cannot fail.
-        let _ = writeln!(output, "  {name:width$}  {}", key.summary);
+        let _ = write!(output, "  {name:width$}  {}", key.summary);
+        let _ = match key.default {
+            Default::Required => writeln!(output, " Required."),
+            Default::Text(text) => writeln!(output, " Default: {text}"),
+            Default::Absent | Default::Depends(_) => writeln!(output),
+        };
+    }
+}
+
+/// Indented lines of at most 90 characters.
+fn wrap(output: &mut String, text: &str) {
+    let mut length = 0;
+    for word in text.split_whitespace() {
+        let width = word.chars().count();
+        if length > 0 && length + 1 + width > 90 {
+            output.push('\n');
+            length = 0;
+        }
+        output.push_str(if length == 0 { "  " } else { " " });
+        output.push_str(word);
+        length += 1 + width;
+    }
+    if length > 0 {
+        output.push('\n');
     }
 }
 
 fn describe(key: &Key) -> String {
-    let mut output = format!("{}\n  {}\n", key.path, key.summary);
-    if !key.details.is_empty() {
-        let _ = writeln!(output, "  {}", key.details);
-    }
+    let mut output = format!("{}\n", key.path);
+    wrap(&mut output, key.summary);
+    wrap(&mut output, key.details);
     let _ = writeln!(output, "\n  Type:     {}", key.expected());
     let _ = writeln!(output, "  Default:  {}", key.default_words());
     if !key.example.is_empty() {
         let name = key.name();
-        let example = if name == "*" {
-            key.example.to_owned()
-        } else {
-            format!("{name}: {}", key.example)
-        };
+        let example =
+            if name == "*" { key.example.to_owned() } else { format!("{name}: {}", key.example) };
         let _ = writeln!(output, "  Example:  {example}");
     }
     let path = if key.forms.contains(&Form::List) || key.naming().is_some() {
@@ -142,11 +141,10 @@ fn describe(key: &Key) -> String {
     } else {
         key.path.to_owned()
     };
-    let children: Vec<(&str, &Key)> = reference::children(&path)
-        .map(|child| (child.name(), child))
-        .collect();
+    let children: Vec<(&str, &Key)> =
+        reference::children(&path).map(|child| (child.name(), child)).collect();
     if !children.is_empty() {
-        let _ = writeln!(output, "\n  Keys below {path}:");
+        let _ = writeln!(output, "\nKeys below {path}:");
         list(&mut output, children.into_iter());
     }
     output

@@ -7,14 +7,8 @@ use crate::{scalar::Fault, suggest};
 /// The trailing window of a guard that names none.
 pub(crate) const DEFAULT_WINDOW: Duration = Duration::from_mins(1);
 
-pub(crate) const METRICS: [&str; 6] = [
-    "error_rate",
-    "p50",
-    "p95",
-    "p99",
-    "health_check_failures",
-    "restarts",
-];
+pub(crate) const METRICS: [&str; 6] =
+    ["error_rate", "p50", "p95", "p99", "health_check_failures", "restarts"];
 
 struct Word<'a> {
     text: &'a str,
@@ -41,28 +35,20 @@ fn words(text: &str) -> Vec<Word<'_>> {
         let next = class(character);
         if next != previous {
             if previous != 0 {
-                words.push(Word {
-                    text: &text[start..index],
-                    start,
-                });
+                words.push(Word { text: &text[start..index], start });
             }
             start = index;
             previous = next;
         }
     }
     if previous != 0 {
-        words.push(Word {
-            text: &text[start..],
-            start,
-        });
+        words.push(Word { text: &text[start..], start });
     }
     words
 }
 
 fn fault(text: &str, start: usize, end: usize, label: impl Into<String>) -> Fault {
-    Fault::new("bad-guard", format!("`{text}` is not a guard"))
-        .label(label)
-        .part(start, end)
+    Fault::new("bad-guard", format!("`{text}` is not a guard")).label(label).part(start, end)
 }
 
 /// Reads a guard. `min_requests` of the result is the default and is set by the mapping form.
@@ -75,12 +61,7 @@ pub(crate) fn parse(text: &str) -> Result<Condition, Fault> {
     let traffic = matches!(metric.text, "error_rate" | "p50" | "p95" | "p99");
     if !METRICS.contains(&metric.text) {
         let near = suggest::nearest(metric.text, METRICS);
-        let found = fault(
-            text,
-            metric.start,
-            metric.end(),
-            "not a metric that is known",
-        );
+        let found = fault(text, metric.start, metric.end(), "not a metric that is known");
         return Err(match near {
             Some(near) => found.help(format!("did you mean `{near}`?")),
             None => found.help(format!("known are {}", suggest::list(METRICS, "and"))),
@@ -90,16 +71,11 @@ pub(crate) fn parse(text: &str) -> Result<Condition, Fault> {
     let example = format!("{} {wanted} {}", metric.text, example_limit(metric.text));
     let missing = |label: &str| {
         let end = text.trim_end().len();
-        let last = text
-            .trim_end()
-            .chars()
-            .next_back()
-            .map_or(0, char::len_utf8);
+        let last = text.trim_end().chars().next_back().map_or(0, char::len_utf8);
         fault(text, end - last, end, label.to_owned()).help(format!("write it like `{example}`"))
     };
-    let operator = rest
-        .next()
-        .ok_or_else(|| missing(&format!("`{wanted}` and a limit are missing")))?;
+    let operator =
+        rest.next().ok_or_else(|| missing(&format!("`{wanted}` and a limit are missing")))?;
     if operator.text != wanted {
         return Err(fault(
             text,
@@ -113,9 +89,7 @@ pub(crate) fn parse(text: &str) -> Result<Condition, Fault> {
     let window = match rest.next() {
         None => None,
         Some(word) if word.text == "for" && traffic => {
-            let length = rest
-                .next()
-                .ok_or_else(|| missing("a duration is missing after `for`"))?;
+            let length = rest.next().ok_or_else(|| missing("a duration is missing after `for`"))?;
             Some(window(text, length)?)
         }
         Some(word) if word.text == "for" => {
@@ -140,20 +114,18 @@ pub(crate) fn parse(text: &str) -> Result<Condition, Fault> {
             .help("this version does not know such guards yet: give a fixed limit"));
         }
         Some(word) => {
-            return Err(
-                fault(text, word.start, word.end(), "not expected here").help(if traffic {
+            return Err(fault(text, word.start, word.end(), "not expected here").help(
+                if traffic {
                     "after the limit only `for` and a duration may follow"
                 } else {
                     "nothing may follow the limit"
-                }),
-            );
+                },
+            ));
         }
     };
     if let Some(word) = rest.next() {
-        return Err(
-            fault(text, word.start, text.trim_end().len(), "not expected here")
-                .help("write one guard a line; any one of them, breached, goes back"),
-        );
+        return Err(fault(text, word.start, text.trim_end().len(), "not expected here")
+            .help("write one guard a line; any one of them, breached, goes back"));
     }
     condition(text, metric.text, limit, window.unwrap_or(DEFAULT_WINDOW))
 }
@@ -167,13 +139,12 @@ fn example_limit(metric: &str) -> &'static str {
 }
 
 fn window(text: &str, word: &Word<'_>) -> Result<Duration, Fault> {
-    crate::scalar::duration(word.text, true)
-        .ok()
-        .and_then(|()| word.text.parse().ok())
-        .ok_or_else(|| {
+    crate::scalar::duration(word.text, true).ok().and_then(|()| word.text.parse().ok()).ok_or_else(
+        || {
             fault(text, word.start, word.end(), "not a duration")
                 .help("write it like `for 30s` or `for 2m`")
-        })
+        },
+    )
 }
 
 fn condition(
@@ -189,10 +160,7 @@ fn condition(
     match metric {
         "error_rate" => {
             let above: Share = limit.text.parse().map_err(|_| {
-                wrong(
-                    "not a percentage",
-                    "write it like `error_rate > 5%`".to_owned(),
-                )
+                wrong("not a percentage", "write it like `error_rate > 5%`".to_owned())
             })?;
             if above == Share::ALL {
                 return Err(wrong(
@@ -200,11 +168,7 @@ fn condition(
                     "write a limit below `100%`".to_owned(),
                 ));
             }
-            Ok(Condition::ErrorRate {
-                above: above.fraction(),
-                window,
-                min_requests,
-            })
+            Ok(Condition::ErrorRate { above: above.fraction(), window, min_requests })
         }
         "p50" | "p95" | "p99" => {
             if limit.text.starts_with(|c: char| c.is_ascii_digit()) && limit.text.ends_with('x') {
@@ -218,10 +182,7 @@ fn condition(
                 .ok()
                 .and_then(|()| limit.text.parse().ok())
                 .ok_or_else(|| {
-                    wrong(
-                        "not a duration",
-                        format!("write it like `{metric} > 500ms`"),
-                    )
+                    wrong("not a duration", format!("write it like `{metric} > 500ms`"))
                 })?;
             Ok(Condition::Latency {
                 quantile: match metric {
@@ -236,17 +197,10 @@ fn condition(
         }
         _ => {
             let digits = limit.text.bytes().all(|byte| byte.is_ascii_digit());
-            let at_least = limit
-                .text
-                .parse()
-                .ok()
-                .filter(|number| *number >= 1 && digits)
-                .ok_or_else(|| {
-                    wrong(
-                        "not a whole number from 1",
-                        format!("write it like `{metric} >= 3`"),
-                    )
-                })?;
+            let at_least =
+                limit.text.parse().ok().filter(|number| *number >= 1 && digits).ok_or_else(
+                    || wrong("not a whole number from 1", format!("write it like `{metric} >= 3`")),
+                )?;
             Ok(if metric == "restarts" {
                 Condition::Restarts { at_least }
             } else {

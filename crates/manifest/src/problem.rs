@@ -105,8 +105,7 @@ impl Problems {
     /// Whether one of them is an error.
     #[must_use]
     pub fn has_errors(&self) -> bool {
-        self.iter()
-            .any(|problem| problem.severity == Severity::Error)
+        self.iter().any(|problem| problem.severity == Severity::Error)
     }
 }
 
@@ -160,13 +159,7 @@ impl<'a> Report<'a> {
             // What follows the last line end is no line when it is empty.
             .filter(|start| *start == 0 || *start < text.len())
             .collect();
-        Self {
-            file,
-            text,
-            line_starts,
-            problems: Vec::new(),
-            beyond: None,
-        }
+        Self { file, text, line_starts, problems: Vec::new(), beyond: None }
     }
 
     /// Whether no more problems are taken.
@@ -254,15 +247,12 @@ impl<'a> Report<'a> {
     }
 
     pub(crate) fn has_errors(&self) -> bool {
-        self.problems
-            .iter()
-            .any(|problem| problem.severity == Severity::Error)
+        self.problems.iter().any(|problem| problem.severity == Severity::Error)
     }
 
     /// The problems in the order of the file, each once: an alias would repeat those of its anchor.
     pub(crate) fn finish(mut self) -> Problems {
-        self.problems
-            .sort_by(|left, right| left.span.start.cmp(&right.span.start));
+        self.problems.sort_by_key(|problem| problem.span.start);
         let mut unique: Vec<Problem> = Vec::with_capacity(self.problems.len());
         for problem in self.problems {
             let known = unique
@@ -280,8 +270,5 @@ impl<'a> Report<'a> {
 
 /// The nearest character boundary at or before `byte`.
 fn floor(text: &str, byte: usize) -> usize {
-    (0..=byte)
-        .rev()
-        .find(|index| text.is_char_boundary(*index))
-        .unwrap_or(0)
+    (0..=byte).rev().find(|index| text.is_char_boundary(*index)).unwrap_or(0)
 }

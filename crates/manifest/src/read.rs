@@ -50,14 +50,7 @@ pub fn read_bytes(bytes: &[u8], file_name: &str) -> Result<Checked, Problems> {
             let mut report = Report::new(file_name, &text);
             let start = error.valid_up_to();
             report
-                .error(
-                    "not-utf8",
-                    Span {
-                        start,
-                        end: start + 1,
-                    },
-                    "the file is not UTF-8 text",
-                )
+                .error("not-utf8", Span { start, end: start + 1 }, "the file is not UTF-8 text")
                 .help("save it with the encoding UTF-8");
             Err(report.finish())
         }
@@ -70,9 +63,7 @@ pub fn read(text: &str, file_name: &str) -> Result<Checked, Problems> {
     let mut report = Report::new(file_name, text);
     let (root, faults) = yaml::parse(text);
     for fault in faults {
-        report
-            .error(fault.code, fault.span, fault.message)
-            .maybe_help(fault.help);
+        report.error(fault.code, fault.span, fault.message).maybe_help(fault.help);
     }
     let manifest = match root {
         Some(mut root) if !matches!(root.value, Value::Nothing) => {
@@ -82,21 +73,16 @@ pub fn read(text: &str, file_name: &str) -> Result<Checked, Problems> {
         _ => {
             if !report.has_errors() {
                 report
-                    .error(
-                        "empty-file",
-                        Span { start: 0, end: 0 },
-                        "the manifest is empty",
-                    )
+                    .error("empty-file", Span { start: 0, end: 0 }, "the manifest is empty")
                     .help(SMALLEST);
             }
             None
         }
     };
     match manifest {
-        Some(manifest) if !report.has_errors() => Ok(Checked {
-            manifest,
-            warnings: report.finish(),
-        }),
+        Some(manifest) if !report.has_errors() => {
+            Ok(Checked { manifest, warnings: report.finish() })
+        }
         _ => {
             if !report.has_errors() {
                 report
@@ -128,14 +114,8 @@ fn manifest(fields: &Fields<'_>, report: &mut Report<'_>) -> Option<Manifest> {
     traffic::check(&components, &environments, report);
     Some(Manifest {
         project: fields.given("project")?,
-        components: components
-            .into_iter()
-            .map(|draft| draft.component)
-            .collect(),
-        environments: environments
-            .into_iter()
-            .map(|draft| draft.environment)
-            .collect(),
+        components: components.into_iter().map(|draft| draft.component).collect(),
+        environments: environments.into_iter().map(|draft| draft.environment).collect(),
     })
 }
 
@@ -144,11 +124,7 @@ fn too_many(fields: &Fields<'_>, key: &str, most: usize, report: &mut Report<'_>
         return false;
     };
     report
-        .error(
-            "too-many",
-            entry.key_span,
-            format!("there are more than {most} {key}"),
-        )
+        .error("too-many", entry.key_span, format!("there are more than {most} {key}"))
         .help("split the project into several");
     true
 }

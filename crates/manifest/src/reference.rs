@@ -68,14 +68,7 @@ pub(crate) enum Default {
 
 impl Key {
     const fn new(path: &'static str, forms: &'static [Form], summary: &'static str) -> Self {
-        Self {
-            path,
-            forms,
-            default: Default::Absent,
-            summary,
-            details: "",
-            example: "",
-        }
+        Self { path, forms, default: Default::Absent, summary, details: "", example: "" }
     }
 
     const fn required(mut self) -> Self {
@@ -166,11 +159,7 @@ pub(crate) fn find(path: &str) -> Option<&'static Key> {
 
 /// The keys right below a path; the top level for the empty path.
 pub(crate) fn children(path: &str) -> impl Iterator<Item = &'static Key> {
-    let prefix = if path.is_empty() {
-        String::new()
-    } else {
-        canonical(&format!("{path}."))
-    };
+    let prefix = if path.is_empty() { String::new() } else { canonical(&format!("{path}.")) };
     KEYS.iter().filter(move |key| {
         key.path
             .strip_prefix(prefix.as_str())
@@ -227,3 +216,6 @@ pub(crate) const SYNONYMS: [(&str, &str); 22] = [
     ("logging", "log"),
     ("guards", "rollback"),
 ];
+
+#[cfg(test)]
+mod tests;

@@ -24,11 +24,7 @@ impl Problems {
     /// How many of which kind: `2 errors, 1 warning`.
     #[must_use]
     pub fn summary(&self) -> String {
-        let count = |severity| {
-            self.iter()
-                .filter(|problem| problem.severity == severity)
-                .count()
-        };
+        let count = |severity| self.iter().filter(|problem| problem.severity == severity).count();
         let parts: Vec<String> = [Severity::Error, Severity::Warning]
             .into_iter()
             .filter_map(|severity| match count(severity) {
@@ -37,11 +33,7 @@ impl Problems {
                 number => Some(format!("{number} {severity}s")),
             })
             .collect();
-        if parts.is_empty() {
-            "no problems".to_owned()
-        } else {
-            parts.join(", ")
-        }
+        if parts.is_empty() { "no problems".to_owned() } else { parts.join(", ") }
     }
 }
 
@@ -70,11 +62,7 @@ impl Problem {
         let marks = paint.with(accent, &marks);
         // Writing to a string cannot fail.
         let _ = writeln!(output, "{heading}{message}");
-        let _ = writeln!(
-            output,
-            "{gutter}{arrow} {}:{}:{}",
-            self.file, self.line, self.column
-        );
+        let _ = writeln!(output, "{gutter}{arrow} {}:{}:{}", self.file, self.line, self.column);
         let _ = writeln!(output, "{gutter} {bar}");
         let code = format!("{number} {bar} {shown}");
         let _ = writeln!(output, "{}", code.trim_end());
@@ -82,11 +70,7 @@ impl Problem {
         if let Some(help) = &self.help {
             let word = paint.with("1;36", "help");
             let indented = help.replace('\n', &format!("\n{gutter}         "));
-            let _ = writeln!(
-                output,
-                "{gutter} {} {word}: {indented}",
-                paint.with("1;34", "=")
-            );
+            let _ = writeln!(output, "{gutter} {} {word}: {indented}", paint.with("1;34", "="));
         }
         output
     }
@@ -94,17 +78,10 @@ impl Problem {
     /// The part of the line that is shown, and where and how long the mark below it is.
     fn excerpt(&self) -> (String, usize, usize) {
         // A tab or another control character would put the mark in the wrong place.
-        let line: Vec<char> = self
-            .source
-            .chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .collect();
+        let line: Vec<char> =
+            self.source.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         let column = (self.column - 1).min(line.len());
-        let first = if line.len() > WIDTH {
-            column.saturating_sub(BEFORE)
-        } else {
-            0
-        };
+        let first = if line.len() > WIDTH { column.saturating_sub(BEFORE) } else { 0 };
         let last = line.len().min(first + WIDTH);
         let mut shown: String = line[first..last].iter().collect();
         let mut offset = column - first;
@@ -125,11 +102,7 @@ impl Problem {
                 (before < self.span.end - self.span.start).then_some(())
             })
             .count();
-        (
-            shown,
-            offset,
-            wanted.clamp(1, (last - column.min(last)).max(1)),
-        )
+        (shown, offset, wanted.clamp(1, (last - column.min(last)).max(1)))
     }
 }
 
@@ -139,10 +112,6 @@ struct Paint {
 
 impl Paint {
     fn with(&self, style: &str, text: &str) -> String {
-        if self.color {
-            format!("\u{1b}[{style}m{text}\u{1b}[0m")
-        } else {
-            text.to_owned()
-        }
+        if self.color { format!("\u{1b}[{style}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
 }

@@ -62,13 +62,7 @@ pub(crate) struct Fault {
 
 impl Fault {
     pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            label: None,
-            help: None,
-            part: None,
-        }
+        Self { code, message: message.into(), label: None, help: None, part: None }
     }
 
     pub(crate) fn label(mut self, label: impl Into<String>) -> Self {
@@ -91,9 +85,8 @@ const SIZE_UNITS: [(&str, u64); 3] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB"
 
 /// Bytes, from text such as `8MiB`; at most 1 TiB.
 pub(crate) fn size(text: &str) -> Option<u64> {
-    let (digits, unit) = SIZE_UNITS
-        .into_iter()
-        .find_map(|(name, unit)| Some((text.strip_suffix(name)?, unit)))?;
+    let (digits, unit) =
+        SIZE_UNITS.into_iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, unit)))?;
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
@@ -103,15 +96,8 @@ pub(crate) fn size(text: &str) -> Option<u64> {
 
 /// A path of the repository without `./` in front and `/` behind.
 pub(crate) fn tidy_path(text: &str) -> String {
-    let parts: Vec<&str> = text
-        .split('/')
-        .filter(|part| !matches!(*part, "" | "."))
-        .collect();
-    if parts.is_empty() {
-        ".".to_owned()
-    } else {
-        parts.join("/")
-    }
+    let parts: Vec<&str> = text.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+    if parts.is_empty() { ".".to_owned() } else { parts.join("/") }
 }
 
 impl Kind {
@@ -142,7 +128,7 @@ impl Kind {
         let text = scalar.text.as_str();
         if text.contains('\0') {
             return Err(
-                Fault::new("bad-text", "U+0000 cannot be passed to a process").help("remove it"),
+                Fault::new("bad-text", "U+0000 cannot be passed to a process").help("remove it")
             );
         }
         match self {
@@ -156,7 +142,7 @@ impl Kind {
                     Ok(())
                 }
             }),
-            Self::Name => name(text),
+            Self::Name => plain_text(scalar).and_then(|()| name(text)),
             Self::Boolean => boolean(scalar),
             Self::Integer { least, most } => integer(scalar, least, most),
             Self::Duration | Self::PositiveDuration => {
@@ -179,9 +165,9 @@ impl Kind {
                     "sizes are whole numbers with KiB, MiB or GiB, as in `8MiB`".to_owned()
                 })
             }),
-            Self::Path => path(text),
+            Self::Path => plain_text(scalar).and_then(|()| path(text)),
             Self::UrlPath => url_path(text),
-            Self::Host => host(text),
+            Self::Host => plain_text(scalar).and_then(|()| host(text)),
             Self::Address => address(text),
             Self::Choice(words) => choice(text, words),
             Self::VariableType => variable::parse_type(text).map(|_| ()),
@@ -197,11 +183,8 @@ fn plain_text(scalar: &Scalar) -> Result<(), Fault> {
         ScalarKind::Boolean => "a boolean",
         ScalarKind::Integer | ScalarKind::Number => "a number",
     };
-    Err(Fault::new(
-        "wrong-type",
-        format!("text is expected, but `{text}` is {what}"),
-    )
-    .help(format!("put it in quotes: \"{text}\"")))
+    Err(Fault::new("wrong-type", format!("text is expected, but `{text}` is {what}"))
+        .help(format!("put it in quotes: \"{text}\"")))
 }
 
 fn name(text: &str) -> Result<(), Fault> {
@@ -231,10 +214,8 @@ fn boolean(scalar: &Scalar) -> Result<(), Fault> {
         return Ok(());
     }
     let text = scalar.text.as_str();
-    let fault = Fault::new(
-        "wrong-type",
-        format!("`true` or `false` is expected, but this is `{text}`"),
-    );
+    let fault =
+        Fault::new("wrong-type", format!("`true` or `false` is expected, but this is `{text}`"));
     Err(match text.to_ascii_lowercase().as_str() {
         "yes" | "on" | "y" | "true" | "1" => fault.help("write `true`, without quotes"),
         "no" | "off" | "n" | "false" | "0" => fault.help("write `false`, without quotes"),
@@ -245,11 +226,7 @@ fn boolean(scalar: &Scalar) -> Result<(), Fault> {
 fn integer(scalar: &Scalar, least: u32, most: u32) -> Result<(), Fault> {
     let text = scalar.text.as_str();
     let range = Kind::Integer { least, most }.noun();
-    let range = if least == most {
-        format!("`{least}`")
-    } else {
-        range
-    };
+    let range = if least == most { format!("`{least}`") } else { range };
     match text.parse::<u32>() {
         Ok(number) if (least..=most).contains(&number) && scalar.kind() == ScalarKind::Integer => {
             Ok(())
@@ -263,10 +240,7 @@ fn integer(scalar: &Scalar, least: u32, most: u32) -> Result<(), Fault> {
             "wrong-type",
             format!("{range} is expected, but this is the text `{text}`"),
         )),
-        _ => Err(Fault::new(
-            "out-of-range",
-            format!("{range} is expected, but this is {text}"),
-        )),
+        _ => Err(Fault::new("out-of-range", format!("{range} is expected, but this is {text}"))),
     }
 }
 
@@ -274,26 +248,21 @@ fn integer(scalar: &Scalar, least: u32, most: u32) -> Result<(), Fault> {
 pub(crate) fn duration(text: &str, positive: bool) -> Result<(), Fault> {
     let fault = Fault::new("bad-duration", format!("`{text}` is not a duration"));
     match text.parse::<Duration>() {
-        Ok(duration) if duration > LONGEST => Err(Fault::new(
-            "bad-duration",
-            format!("`{text}` is longer than a year"),
-        )),
-        Ok(duration) if positive && duration.is_zero() => Err(Fault::new(
-            "bad-duration",
-            "this time has to be longer than nothing",
-        )
-        .help("write a time such as `1s`")),
+        Ok(duration) if duration > LONGEST => {
+            Err(Fault::new("bad-duration", format!("`{text}` is longer than a year")))
+        }
+        Ok(duration) if positive && duration.is_zero() => {
+            Err(Fault::new("bad-duration", "this time has to be longer than nothing")
+                .help("write a time such as `1s`"))
+        }
         Ok(_) => Ok(()),
         Err(_) => Err(fault.help(duration_help(text))),
     }
 }
 
 fn duration_help(text: &str) -> String {
-    let compact: String = text
-        .to_ascii_lowercase()
-        .chars()
-        .filter(|c| !c.is_whitespace())
-        .collect();
+    let compact: String =
+        text.to_ascii_lowercase().chars().filter(|c| !c.is_whitespace()).collect();
     if !compact.is_empty() && compact.bytes().all(|byte| byte.is_ascii_digit()) {
         return format!("say of what: `{compact}s` for seconds, `{compact}m` for minutes");
     }
@@ -319,19 +288,10 @@ fn share(text: &str) -> Result<(), Fault> {
     if text.parse::<Share>().is_ok() {
         return Ok(());
     }
-    let fault = Fault::new(
-        "bad-share",
-        format!("`{text}` is not a share of the traffic"),
-    );
-    let compact = text
-        .trim_end_matches('%')
-        .trim()
-        .trim_end_matches(" percent");
+    let fault = Fault::new("bad-share", format!("`{text}` is not a share of the traffic"));
+    let compact = text.trim_end_matches('%').trim().trim_end_matches(" percent");
     let guess = format!("{compact}%");
-    let fraction = compact
-        .parse::<f64>()
-        .ok()
-        .filter(|part| *part > 0.0 && *part < 1.0);
+    let fraction = compact.parse::<f64>().ok().filter(|part| *part > 0.0 && *part < 1.0);
     Err(if let Some(fraction) = fraction {
         let whole = format!("{:.2}", fraction * 100.0);
         let whole = whole.trim_end_matches('0').trim_end_matches('.');
@@ -370,13 +330,10 @@ fn path(text: &str) -> Result<(), Fault> {
 fn url_path(text: &str) -> Result<(), Fault> {
     let fault = |message: &str| Fault::new("bad-url-path", format!("`{text}` {message}"));
     if !text.starts_with('/') {
-        return Err(
-            fault("is not a URL path: it starts with no `/`").help(format!(
-                "write `/{}`",
-                text.trim_start_matches("http://")
-                    .trim_start_matches("https://")
-            )),
-        );
+        return Err(fault("is not a URL path: it starts with no `/`").help(format!(
+            "write `/{}`",
+            text.trim_start_matches("http://").trim_start_matches("https://")
+        )));
     }
     if let Some(index) = text.find(|c: char| c.is_whitespace() || c.is_control() || c == '#') {
         let length = text[index..].chars().next().map_or(1, char::len_utf8);
@@ -391,9 +348,7 @@ fn host(text: &str) -> Result<(), Fault> {
             && part.len() <= 63
             && !part.starts_with('-')
             && !part.ends_with('-')
-            && part
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
     };
     if text.len() <= 253 && text.split('.').all(label) {
         return Ok(());
@@ -416,10 +371,7 @@ fn host(text: &str) -> Result<(), Fault> {
 }
 
 fn address(text: &str) -> Result<(), Fault> {
-    let fault = Fault::new(
-        "bad-address",
-        format!("`{text}` is no address to listen on"),
-    );
+    let fault = Fault::new("bad-address", format!("`{text}` is no address to listen on"));
     match text.parse::<std::net::SocketAddr>() {
         Ok(address) if address.port() != 0 => Ok(()),
         Ok(_) => Err(fault.help("leave `listen` out, and a free port is chosen once and kept")),
@@ -445,10 +397,7 @@ fn choice(text: &str, words: &[&str]) -> Result<(), Fault> {
     }
     let fault = Fault::new(
         "unknown-value",
-        format!(
-            "{} is expected, but this is `{text}`",
-            suggest::list(words.iter().copied(), "or")
-        ),
+        format!("{} is expected, but this is `{text}`", suggest::list(words.iter().copied(), "or")),
     );
     Err(match suggest::nearest(text, words.iter().copied()) {
         Some(near) => fault.help(format!("did you mean `{near}`?")),

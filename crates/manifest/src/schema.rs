@@ -27,9 +27,8 @@ pub fn json_schema() -> Value {
 
 /// A mapping whose keys are the children of `path`.
 fn mapping(path: &str) -> Map<String, Value> {
-    let properties: Map<String, Value> = reference::children(path)
-        .map(|key| (key.name().to_owned(), property(key)))
-        .collect();
+    let properties: Map<String, Value> =
+        reference::children(path).map(|key| (key.name().to_owned(), property(key))).collect();
     let required: Vec<&str> = reference::children(path)
         .filter(|key| key.default == Default::Required)
         .map(Key::name)
@@ -53,11 +52,7 @@ fn property(key: &Key) -> Value {
 }
 
 fn described(key: &Key) -> Value {
-    let mut forms: Vec<Value> = key
-        .forms
-        .iter()
-        .map(|form| self::form(*form, key))
-        .collect();
+    let mut forms: Vec<Value> = key.forms.iter().map(|form| self::form(*form, key)).collect();
     let mut value = match forms.len() {
         1 => forms.remove(0),
         _ => json!({ "anyOf": forms }),
@@ -78,16 +73,11 @@ fn described(key: &Key) -> Value {
 
 fn default(text: &str, key: &Key) -> Value {
     if key.forms.contains(&Form::List) {
-        let items: Vec<&str> = text
-            .trim_matches(['[', ']'])
-            .split(", ")
-            .filter(|item| !item.is_empty())
-            .collect();
+        let items: Vec<&str> =
+            text.trim_matches(['[', ']']).split(", ").filter(|item| !item.is_empty()).collect();
         return json!(items);
     }
-    let typed = key
-        .kinds()
-        .any(|kind| matches!(kind, Kind::Boolean | Kind::Integer { .. }));
+    let typed = key.kinds().any(|kind| matches!(kind, Kind::Boolean | Kind::Integer { .. }));
     match serde_json::from_str::<Value>(text) {
         Ok(value) if typed => value,
         _ => json!(text),
@@ -163,3 +153,6 @@ fn scalar(kind: Kind) -> Value {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,11 +20,7 @@ pub(crate) fn check(root: &mut Node, report: &mut Report<'_>) {
         }
         _ => {
             report
-                .error(
-                    "wrong-type",
-                    root.span,
-                    "a manifest is a mapping of keys and values",
-                )
+                .error("wrong-type", root.span, "a manifest is a mapping of keys and values")
                 .help("start with `project: NAME`");
         }
     }
@@ -58,13 +54,7 @@ impl Place {
             None => String::new(),
         };
         let item = rest.iter().rposition(|part| part.parse::<usize>().is_ok());
-        match item.map(|item| {
-            (
-                rest[..item].join("."),
-                rest[item],
-                rest[item + 1..].join("."),
-            )
-        }) {
+        match item.map(|item| (rest[..item].join("."), rest[item], rest[item + 1..].join("."))) {
             None => format!("`{}`{owner}", rest.join(".")),
             Some((list, item, below)) if below.is_empty() => {
                 format!("item {item} of `{list}`{owner}")
@@ -76,11 +66,7 @@ impl Place {
 
 fn child_path(place: &Place, name: &str) -> String {
     let path = place.path();
-    if path.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{path}.{name}")
-    }
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
 fn known_keys(entries: &mut [Entry], span: Span, place: &mut Place, report: &mut Report<'_>) {
@@ -116,11 +102,7 @@ fn known_keys(entries: &mut [Entry], span: Span, place: &mut Place, report: &mut
                     first_of(span, entries),
                     format!("`{}` is missing in {}", key.name(), place.words()),
                 )
-                .help(format!(
-                    "add it, for example `{}: {}`",
-                    key.name(),
-                    key.example
-                ));
+                .help(format!("add it, for example `{}: {}`", key.name(), key.example));
         }
     }
 }
@@ -176,11 +158,7 @@ fn unknown_key(
         format!("known here are {}", suggest::list(here, "and"))
     };
     report
-        .error(
-            "unknown-key",
-            entry.key_span,
-            format!("unknown key `{key}` in {}", place.words()),
-        )
+        .error("unknown-key", entry.key_span, format!("unknown key `{key}` in {}", place.words()))
         .help(help);
     meant
 }
@@ -214,11 +192,7 @@ fn value(
 }
 
 fn nothing(span: Span, key: &Key, place: &Place, report: &mut Report<'_>) {
-    let problem = report.error(
-        "missing-value",
-        span,
-        format!("{} has no value", place.words()),
-    );
+    let problem = report.error("missing-value", span, format!("{} has no value", place.words()));
     let verbatim = key.kinds().any(|kind| kind == Kind::Verbatim);
     problem.help(if verbatim {
         "write \"\" for a text without characters".to_owned()
@@ -266,17 +240,13 @@ fn single(
         wrong_type(span, &found, key, place, report);
         return;
     }
-    let faults: Vec<scalar::Fault> = kinds
-        .iter()
-        .filter_map(|kind| kind.check(scalar).err())
-        .collect();
+    let faults: Vec<scalar::Fault> =
+        kinds.iter().filter_map(|kind| kind.check(scalar).err()).collect();
     if faults.len() < kinds.len() {
         return;
     }
     let fault = merge(&kinds, faults, scalar, key);
-    let part = fault
-        .part
-        .and_then(|part| part_of(report.text(), span, &scalar.text, part));
+    let part = fault.part.and_then(|part| part_of(report.text(), span, &scalar.text, part));
     let problem = report.error(
         fault.code,
         part.unwrap_or(span),
@@ -308,11 +278,7 @@ fn merge(
     let help = faults.pop().and_then(|fault| fault.help);
     scalar::Fault::new(
         "wrong-type",
-        format!(
-            "{} is expected, but this is `{}`",
-            key.expected(),
-            cut(text)
-        ),
+        format!("{} is expected, but this is `{}`", key.expected(), cut(text)),
     )
     .help(help.unwrap_or_else(|| format!("for example `{}: {}`", key.name(), key.example)))
 }
@@ -323,10 +289,7 @@ fn part_of(file: &str, span: Span, text: &str, part: (usize, usize)) -> Option<S
     [0, 1].into_iter().find_map(|quote| {
         let start = span.start + quote;
         let whole = file.get(start..start + text.len())? == text;
-        let found = Span {
-            start: start + part.0,
-            end: start + part.1,
-        };
+        let found = Span { start: start + part.0, end: start + part.1 };
         (whole && file.get(found.start..found.end) == Some(wanted)).then_some(found)
     })
 }
@@ -379,14 +342,9 @@ fn named(
         }
         match naming {
             Naming::Name => {
-                let name = Scalar {
-                    text: entry.key.clone(),
-                    plain: false,
-                };
+                let name = Scalar { text: entry.key.clone(), plain: false };
                 if let Err(fault) = Kind::Name.check(&name) {
-                    report
-                        .error(fault.code, entry.key_span, fault.message)
-                        .maybe_help(fault.help);
+                    report.error(fault.code, entry.key_span, fault.message).maybe_help(fault.help);
                 }
             }
             Naming::Variable => variable_name(entry, report),
@@ -397,13 +355,13 @@ fn named(
     }
     place.listed.pop();
     if !found && matches!(key.path, "components" | "environments") {
-        report
-            .error("missing-value", span, format!("{} is empty", place.words()))
-            .help(if key.default == Default::Required {
+        report.error("missing-value", span, format!("{} is empty", place.words())).help(
+            if key.default == Default::Required {
                 "a manifest has at least one component".to_owned()
             } else {
                 format!("remove it; the default then is: {}", key.default_words())
-            });
+            },
+        );
     }
 }
 
@@ -419,11 +377,7 @@ fn variable_name(entry: &Entry, report: &mut Report<'_>) {
             .help("use letters, digits and `_`, not starting with a digit, as in `LOG_LEVEL`");
     } else if name.starts_with("TIDEGATE_") {
         report
-            .error(
-                "reserved-name",
-                entry.key_span,
-                format!("`{name}` is kept for Tidegate itself"),
-            )
+            .error("reserved-name", entry.key_span, format!("`{name}` is kept for Tidegate itself"))
             .help("choose a name that does not start with `TIDEGATE_`");
     }
 }

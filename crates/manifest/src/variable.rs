@@ -60,11 +60,7 @@ pub fn resolve(
             None => {}
         }
     }
-    if faults.is_empty() {
-        Ok(values)
-    } else {
-        Err(faults)
-    }
+    if faults.is_empty() { Ok(values) } else { Err(faults) }
 }
 
 fn wrong_type(name: &str, variable: &EnvironmentVariable, value: &str) -> VariableFault {
@@ -116,23 +112,17 @@ fn is_url(text: &str) -> bool {
     };
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-        && scheme
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
         && !host.is_empty()
         && !text.contains(|c: char| c.is_whitespace() || c.is_control())
 }
 
-pub(crate) const TYPES: [&str; 8] = [
-    "text", "integer", "number", "boolean", "url", "port", "duration", "enum",
-];
+pub(crate) const TYPES: [&str; 8] =
+    ["text", "integer", "number", "boolean", "url", "port", "duration", "enum"];
 
 /// Reads a type: a word, or `enum(a, b)`.
 pub(crate) fn parse_type(text: &str) -> Result<VariableType, Fault> {
-    let fault = Fault::new(
-        "unknown-value",
-        format!("`{text}` is not the type of a variable"),
-    );
+    let fault = Fault::new("unknown-value", format!("`{text}` is not the type of a variable"));
     if let Some(rest) = text.trim().strip_prefix("enum") {
         let values: Option<Vec<String>> = rest
             .trim()

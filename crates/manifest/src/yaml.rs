@@ -118,10 +118,7 @@ impl Node {
 
     /// The value of a key; of a key that was given twice, the first.
     pub(crate) fn get(&self, key: &str) -> Option<&Self> {
-        self.entries()?
-            .iter()
-            .find(|entry| entry.key == key)
-            .map(|entry| &entry.value)
+        self.entries()?.iter().find(|entry| entry.key == key).map(|entry| &entry.value)
     }
 
     /// The places of a key and its value together.
@@ -168,14 +165,8 @@ pub(crate) fn parse(text: &str) -> (Option<Node>, Vec<Fault>) {
         let start = shift + index;
         return refuse(Fault {
             code: "control-character",
-            span: Span {
-                start,
-                end: start + character.len_utf8(),
-            },
-            message: format!(
-                "there is a control character here (U+{:04X})",
-                u32::from(character)
-            ),
+            span: Span { start, end: start + character.len_utf8() },
+            message: format!("there is a control character here (U+{:04X})", u32::from(character)),
             help: Some("remove it; inside double quotes it can be written as an escape".to_owned()),
         });
     }
@@ -196,11 +187,7 @@ struct Open {
 
 enum OpenKind {
     List(Vec<Node>),
-    Mapping {
-        entries: Vec<Entry>,
-        known: HashMap<String, Span>,
-        key: Option<(String, Span)>,
-    },
+    Mapping { entries: Vec<Entry>, known: HashMap<String, Span>, key: Option<(String, Span)> },
 }
 
 struct Builder<'a> {
@@ -271,25 +258,23 @@ impl<'a> Builder<'a> {
                     return (None, self.faults);
                 }
             };
-            let span = Span {
-                start: self.byte(span.start.index()),
-                end: self.byte(span.end.index()),
-            };
+            let span =
+                Span { start: self.byte(span.start.index()), end: self.byte(span.end.index()) };
             if !self.take(event, span) {
                 return (None, self.faults);
             }
         }
         let duplicates = std::mem::take(&mut self.duplicates);
+        let shift = self.bytes[0];
+        let line_ends: Vec<usize> =
+            self.content.match_indices('\n').map(|(end, _)| end + shift).collect();
         for (key, span, first) in duplicates.into_iter().take(MAX_PROBLEMS) {
-            let before = &self.content.as_bytes()[..first.start - self.bytes[0]];
-            let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+            let line = line_ends.partition_point(|end| *end < first.start) + 1;
             self.fault(
                 "duplicate-key",
                 span,
                 format!("the key `{key}` is here for the second time"),
-                Some(&format!(
-                    "it is first on line {line}: remove one of the two"
-                )),
+                Some(&format!("it is first on line {line}: remove one of the two")),
             );
         }
         (self.root, self.faults)
@@ -318,10 +303,7 @@ impl<'a> Builder<'a> {
                 let value = if plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL") {
                     Value::Nothing
                 } else {
-                    Value::Scalar(Scalar {
-                        text: text.into_owned(),
-                        plain,
-                    })
+                    Value::Scalar(Scalar { text: text.into_owned(), plain })
                 };
                 self.size += 1;
                 self.finish(Node { span, value }, anchor, 1) && self.within_size(span)
@@ -332,11 +314,8 @@ impl<'a> Builder<'a> {
             }
             Event::MappingStart(anchor, tag) => {
                 self.refuse_tag(tag.as_deref(), span);
-                let kind = OpenKind::Mapping {
-                    entries: Vec::new(),
-                    known: HashMap::new(),
-                    key: None,
-                };
+                let kind =
+                    OpenKind::Mapping { entries: Vec::new(), known: HashMap::new(), key: None };
                 self.start(kind, anchor, span)
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(span),
@@ -364,12 +343,7 @@ impl<'a> Builder<'a> {
             );
             return false;
         }
-        self.open.push(Open {
-            span,
-            anchor,
-            size_before: self.size,
-            kind,
-        });
+        self.open.push(Open { span, anchor, size_before: self.size, kind });
         self.size += 1;
         self.within_size(span)
     }
@@ -418,9 +392,7 @@ impl<'a> Builder<'a> {
                 (Value::List(items), end)
             }
             OpenKind::Mapping { entries, .. } => {
-                let end = entries
-                    .last()
-                    .map(|entry| entry.value.span.end.max(entry.key_span.end));
+                let end = entries.last().map(|entry| entry.value.span.end.max(entry.key_span.end));
                 (Value::Mapping(entries), end)
             }
         };
@@ -430,10 +402,7 @@ impl<'a> Builder<'a> {
             // A block ends where its last value ends, not where the next key starts.
             (_, Some(end)) => end,
         };
-        let span = Span {
-            start: open.span.start,
-            end: end.max(open.span.end),
-        };
+        let span = Span { start: open.span.start, end: end.max(open.span.end) };
         self.finish(Node { span, value }, open.anchor, size)
     }
 
@@ -448,21 +417,13 @@ impl<'a> Builder<'a> {
         };
         match &mut open.kind {
             OpenKind::List(items) => items.push(node),
-            OpenKind::Mapping {
-                entries,
-                known,
-                key,
-            } => match key.take() {
+            OpenKind::Mapping { entries, known, key } => match key.take() {
                 Some((name, key_span)) => {
                     if let Some(first) = known.get(&name) {
                         self.duplicates.push((name, key_span, *first));
                     } else {
                         known.insert(name.clone(), key_span);
-                        entries.push(Entry {
-                            key: name,
-                            key_span,
-                            value: node,
-                        });
+                        entries.push(Entry { key: name, key_span, value: node });
                     }
                 }
                 None => match node.value {
@@ -486,20 +447,11 @@ impl<'a> Builder<'a> {
 /// A parser's error in words that help.
 fn syntax_fault(content: &str, error: &saphyr_parser::ScanError, start: usize) -> Fault {
     let info = error.info();
-    let line = content
-        .split('\n')
-        .nth(error.marker().line().saturating_sub(1))
-        .unwrap_or_default();
+    let line = content.split('\n').nth(error.marker().line().saturating_sub(1)).unwrap_or_default();
     let (code, help) = if line.trim_start_matches(' ').starts_with('\t') || info.contains("tab") {
-        (
-            "yaml-tab",
-            "YAML is indented with spaces: replace the tab by spaces",
-        )
+        ("yaml-tab", "YAML is indented with spaces: replace the tab by spaces")
     } else if info.contains("mapping values are not allowed") {
-        (
-            "yaml-syntax",
-            "a text that contains `: ` needs quotes; or the line is indented too far",
-        )
+        ("yaml-syntax", "a text that contains `: ` needs quotes; or the line is indented too far")
     } else if info.contains("unknown anchor") || info.contains("anchor") {
         (
             "yaml-syntax",
@@ -510,10 +462,7 @@ fn syntax_fault(content: &str, error: &saphyr_parser::ScanError, start: usize) -
     } else if info.contains("recursion limit") {
         ("too-deep", "this is nested far too deep for a manifest")
     } else if info.contains("cannot start any token") {
-        (
-            "yaml-syntax",
-            "a text that starts with `@`, `` ` `` or `%` needs quotes",
-        )
+        ("yaml-syntax", "a text that starts with `@`, `` ` `` or `%` needs quotes")
     } else if info.contains("placement of ':'") {
         (
             "yaml-syntax",
@@ -522,17 +471,11 @@ fn syntax_fault(content: &str, error: &saphyr_parser::ScanError, start: usize) -
     } else if info.contains("flow") || info.contains("',' or") {
         ("yaml-syntax", "is a `]`, a `}` or a comma missing?")
     } else {
-        (
-            "yaml-syntax",
-            "check the indentation and the colons of this line and the one before it",
-        )
+        ("yaml-syntax", "check the indentation and the colons of this line and the one before it")
     };
     Fault {
         code,
-        span: Span {
-            start,
-            end: start + 1,
-        },
+        span: Span { start, end: start + 1 },
         message: format!("this is not YAML: {info}"),
         help: Some(help.to_owned()),
     }

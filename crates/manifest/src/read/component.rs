@@ -135,11 +135,9 @@ fn read<'a>(
     let name: ComponentName = entry.key.parse().ok()?;
     let fields = Fields::new(Some(&entry.value), PATH);
     let route = match route(&fields, report) {
-        None if takes_root => Some(RouteRule {
-            host: None,
-            path: "/".to_owned(),
-            strip_prefix: false,
-        }),
+        None if takes_root => {
+            Some(RouteRule { host: None, path: "/".to_owned(), strip_prefix: false })
+        }
         route => route,
     };
     let is_static = is_static(&fields);
@@ -156,9 +154,7 @@ fn read<'a>(
                 )
                 .help("say which requests it answers, for example `route: /docs`");
         }
-        Workload::Static {
-            single_page: fields.child("static").value("single_page"),
-        }
+        Workload::Static { single_page: fields.child("static").value("single_page") }
     } else {
         process(&fields, route.is_some(), report)
     };
@@ -183,15 +179,8 @@ fn read<'a>(
             .collect(),
         component: Component {
             build: build(&fields, &path),
-            replicas: if is_static {
-                0
-            } else {
-                fields.value("replicas")
-            },
-            depends_on: depends_on
-                .iter()
-                .filter_map(|(name, _)| name.parse().ok())
-                .collect(),
+            replicas: if is_static { 0 } else { fields.value("replicas") },
+            depends_on: depends_on.iter().filter_map(|(name, _)| name.parse().ok()).collect(),
             environment: variables(&fields, &workload, report),
             strategy: own_strategy.as_ref().map(|draft| draft.strategy.clone()),
             name,
@@ -233,8 +222,7 @@ fn what_runs(entry: &Entry, fields: &Fields<'_>, is_static: bool, report: &mut R
 }
 
 fn is_false(node: &Node) -> bool {
-    node.scalar()
-        .is_some_and(|scalar| scalar.text.eq_ignore_ascii_case("false"))
+    node.scalar().is_some_and(|scalar| scalar.text.eq_ignore_ascii_case("false"))
 }
 
 fn not_for_static(entry: &Entry, fields: &Fields<'_>, report: &mut Report<'_>) {
@@ -259,9 +247,7 @@ fn build(fields: &Fields<'_>, path: &str) -> Option<Build> {
     let build = fields.child("build");
     Some(Build {
         run: build.value("run"),
-        directory: build
-            .text("directory")
-            .map_or_else(|| path.to_owned(), scalar::tidy_path),
+        directory: build.text("directory").map_or_else(|| path.to_owned(), scalar::tidy_path),
         output: scalar::tidy_path(&build.value::<String>("output")),
         timeout: build.value("timeout"),
     })
@@ -297,14 +283,8 @@ fn route(fields: &Fields<'_>, report: &mut Report<'_>) -> Option<RouteRule> {
     );
     if tidy != path && !report.is_faulty(span) {
         report
-            .error(
-                "bad-url-path",
-                span,
-                format!("`{path}` is not how a route is written"),
-            )
-            .help(format!(
-                "write `{tidy}`; it stands for itself and all that is below it"
-            ));
+            .error("bad-url-path", span, format!("`{path}` is not how a route is written"))
+            .help(format!("write `{tidy}`; it stands for itself and all that is below it"));
     }
     Some(RouteRule {
         host: route.text("host").map(str::to_owned),

@@ -39,16 +39,14 @@ fn names<'a>(components: &'a [ComponentDraft<'_>]) -> impl Iterator<Item = &'a s
 }
 
 fn did_you_mean<'a>(written: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
-    match suggest::nearest(written, known.clone()) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => {
-            let known: Vec<&str> = known.take(12).collect();
-            if known.is_empty() {
-                "there are none yet".to_owned()
-            } else {
-                format!("known are {}", suggest::list(known, "and"))
-            }
-        }
+    if let Some(near) = suggest::nearest(written, known.clone()) {
+        return format!("did you mean `{near}`?");
+    }
+    let known: Vec<&str> = known.take(12).collect();
+    if known.is_empty() {
+        "there is no other".to_owned()
+    } else {
+        format!("known are {}", suggest::list(known, "and"))
     }
 }
 
@@ -76,17 +74,10 @@ fn dependencies(components: &[ComponentDraft<'_>], report: &mut Report<'_>) {
                         *span,
                         format!("component `{own}` depends on `{name}`, which is no component"),
                     )
-                    .help(did_you_mean(
-                        name,
-                        names(components).filter(|name| *name != own),
-                    ));
+                    .help(did_you_mean(name, names(components).filter(|name| *name != own)));
             } else if !seen.insert(*name) {
                 report
-                    .warning(
-                        "duplicate-dependency",
-                        *span,
-                        format!("`{name}` is listed twice"),
-                    )
+                    .warning("duplicate-dependency", *span, format!("`{name}` is listed twice"))
                     .help("remove one of the two");
             }
         }
@@ -95,10 +86,8 @@ fn dependencies(components: &[ComponentDraft<'_>], report: &mut Report<'_>) {
 
 /// Each cycle once: what can be ordered is taken away, and in the rest every walk ends in a cycle.
 fn cycles(components: &[ComponentDraft<'_>], report: &mut Report<'_>) {
-    let index: HashMap<&str, usize> = names(components)
-        .enumerate()
-        .map(|(index, name)| (name, index))
-        .collect();
+    let index: HashMap<&str, usize> =
+        names(components).enumerate().map(|(index, name)| (name, index)).collect();
     let edges: Vec<BTreeSet<usize>> = components
         .iter()
         .enumerate()
@@ -113,11 +102,8 @@ fn cycles(components: &[ComponentDraft<'_>], report: &mut Report<'_>) {
         .collect();
     let mut rest: BTreeSet<usize> = (0..components.len()).collect();
     loop {
-        let free: Vec<usize> = rest
-            .iter()
-            .copied()
-            .filter(|node| edges[*node].is_disjoint(&rest))
-            .collect();
+        let free: Vec<usize> =
+            rest.iter().copied().filter(|node| edges[*node].is_disjoint(&rest)).collect();
         if free.is_empty() {
             break;
         }
@@ -150,18 +136,12 @@ fn cycles(components: &[ComponentDraft<'_>], report: &mut Report<'_>) {
 
 fn tell_cycle(components: &[ComponentDraft<'_>], mut cycle: Vec<usize>, report: &mut Report<'_>) {
     // It begins with the component that comes first in the file.
-    let smallest = cycle
-        .iter()
-        .enumerate()
-        .min_by_key(|(_, node)| **node)
-        .map_or(0, |(position, _)| position);
+    let smallest =
+        cycle.iter().enumerate().min_by_key(|(_, node)| **node).map_or(0, |(position, _)| position);
     cycle.rotate_left(smallest);
     let name = |node: usize| components[node].component.name.as_str();
-    let words: Vec<String> = cycle
-        .iter()
-        .chain(cycle.first())
-        .map(|node| format!("`{}`", name(*node)))
-        .collect();
+    let words: Vec<String> =
+        cycle.iter().chain(cycle.first()).map(|node| format!("`{}`", name(*node))).collect();
     let first = &components[cycle[0]];
     let next = cycle.get(1).map_or("", |node| name(*node));
     let span = first
@@ -173,10 +153,7 @@ fn tell_cycle(components: &[ComponentDraft<'_>], mut cycle: Vec<usize>, report: 
         .error(
             "dependency-cycle",
             span,
-            format!(
-                "components depend on each other in a circle: {}",
-                words.join(" → ")
-            ),
+            format!("components depend on each other in a circle: {}", words.join(" → ")),
         )
         .help("they are deployed in order of their dependencies, so one of these has to go");
 }
@@ -255,9 +232,7 @@ fn addresses(
                 .help("choose another port, or leave `listen` out for a free one");
         }
         owners.entry(address).or_insert(name);
-        let taken = components
-            .iter()
-            .find(|draft| draft.fixed_port() == Some(address.port()));
+        let taken = components.iter().find(|draft| draft.fixed_port() == Some(address.port()));
         if let Some(taken) = taken {
             report
                 .error(
@@ -281,9 +256,7 @@ fn replicas(
 ) {
     for environment in environments {
         for entry in &environment.replicas {
-            let found = components
-                .iter()
-                .find(|draft| draft.component.name.as_str() == entry.key);
+            let found = components.iter().find(|draft| draft.component.name.as_str() == entry.key);
             match found {
                 None if report.is_faulty(entry.key_span) => {}
                 None => {
@@ -323,10 +296,8 @@ fn values(
     environments: &[EnvironmentDraft<'_>],
     report: &mut Report<'_>,
 ) {
-    let declared: BTreeSet<&str> = components
-        .iter()
-        .flat_map(|draft| draft.variables.keys().copied())
-        .collect();
+    let declared: BTreeSet<&str> =
+        components.iter().flat_map(|draft| draft.variables.keys().copied()).collect();
     for environment in environments {
         for entry in &environment.values {
             if report.is_full() {
@@ -367,10 +338,12 @@ fn variables(
             let faults = variable::resolve(&draft.component, &environment.environment);
             for fault in faults.err().unwrap_or_default() {
                 match fault {
-                    VariableFault::Missing { name } => missing
-                        .entry(name)
-                        .or_default()
-                        .push(environment.environment.name.as_str()),
+                    VariableFault::Missing { name } => {
+                        missing
+                            .entry(name)
+                            .or_default()
+                            .push(environment.environment.name.as_str());
+                    }
                     VariableFault::WrongType { name, kind, .. } => {
                         // A wrong default was told where it stands.
                         let value = environment.values.iter().find(|entry| entry.key == name);
@@ -406,11 +379,7 @@ fn variables(
             if written {
                 continue;
             }
-            let noun = if places.len() == 1 {
-                "environment"
-            } else {
-                "environments"
-            };
+            let noun = if places.len() == 1 { "environment" } else { "environments" };
             report
                 .error(
                     "missing-variable",

@@ -106,10 +106,7 @@ fn guards(rollback: &Fields<'_>, report: &mut Report<'_>) -> (Vec<Guard>, Vec<Sp
     let mut spans = Vec::new();
     for item in rollback.items("when").unwrap_or_default() {
         if let Some((guard, span)) = written(item, report) {
-            if guards
-                .iter()
-                .any(|other| other.condition == guard.condition)
-            {
+            if guards.iter().any(|other| other.condition == guard.condition) {
                 report
                     .warning(
                         "duplicate-guard",
@@ -129,10 +126,7 @@ fn guards(rollback: &Fields<'_>, report: &mut Report<'_>) -> (Vec<Guard>, Vec<Sp
                 std::mem::discriminant(&other.condition) == std::mem::discriminant(&condition)
             };
             if !guards.iter().any(same_metric) {
-                guards.push(Guard {
-                    text: text.to_owned(),
-                    condition,
-                });
+                guards.push(Guard { text: text.to_owned(), condition });
             }
         }
     }
@@ -164,11 +158,5 @@ fn written(item: &Node, report: &mut Report<'_>) -> Option<(Guard, Span)> {
             }
         }
     }
-    Some((
-        Guard {
-            text: text.trim().to_owned(),
-            condition,
-        },
-        span,
-    ))
+    Some((Guard { text: text.trim().to_owned(), condition }, span))
 }

@@ -18,10 +18,7 @@ pub(super) struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// `node` stands at `path` of the table. A short form or nothing has no keys.
     pub(super) fn new(node: Option<&'a Node>, path: impl Into<String>) -> Self {
-        Self {
-            node,
-            path: path.into(),
-        }
+        Self { node, path: path.into() }
     }
 
     fn key(&self, name: &str) -> Option<&'static Key> {
@@ -31,11 +28,7 @@ impl<'a> Fields<'a> {
     }
 
     fn path_of(&self, name: &str) -> String {
-        if self.path.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{}.{name}", self.path)
-        }
+        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
     }
 
     /// What was written for a key.
@@ -87,9 +80,7 @@ impl<'a> Fields<'a> {
     pub(super) fn given<T: FromStr>(&self, name: &str) -> Option<T> {
         let text = self.text(name)?;
         // YAML writes booleans in three ways, Rust in one.
-        text.parse()
-            .or_else(|_| text.to_ascii_lowercase().parse())
-            .ok()
+        text.parse().or_else(|_| text.to_ascii_lowercase().parse()).ok()
     }
 
     /// The table's default.
@@ -100,8 +91,6 @@ impl<'a> Fields<'a> {
     /// A value that was written, or else the table's default. What was written wrongly counts as
     /// not written: it has been reported, and the other checks go on.
     pub(super) fn value<T: FromStr + Default>(&self, name: &str) -> T {
-        self.given(name)
-            .or_else(|| self.default(name))
-            .unwrap_or_default()
+        self.given(name).or_else(|| self.default(name)).unwrap_or_default()
     }
 }

@@ -24,8 +24,7 @@ pub(super) fn asks_port(health: Option<&Node>) -> bool {
 }
 
 fn is_true(node: &Node) -> bool {
-    node.scalar()
-        .is_some_and(|scalar| scalar.text.eq_ignore_ascii_case("true"))
+    node.scalar().is_some_and(|scalar| scalar.text.eq_ignore_ascii_case("true"))
 }
 
 /// Reads `health` of the component.
@@ -41,34 +40,24 @@ pub(super) fn read(component: &Fields<'_>, listens: bool, report: &mut Report<'_
     if let [first, second, ..] = given.as_slice()
         && let Some(span) = fields.key_span(second)
     {
-        report
-            .error(
-                "several-checks",
-                span,
-                format!("health is told by `{first}` already"),
-            )
-            .help(format!(
+        report.error("several-checks", span, format!("health is told by `{first}` already")).help(
+            format!(
                 "remove `{first}` or `{second}`; a second URL path for traffic alone is `ready`"
-            ));
+            ),
+        );
     }
-    let http = |path: &str| Probe::Http {
-        path: path.to_owned(),
-    };
+    let http = |path: &str| Probe::Http { path: path.to_owned() };
     let live = match given.first() {
         Some(&"path") => http(fields.text("path").unwrap_or("/")),
         Some(&"tcp") => Probe::Tcp,
-        Some(&"command") => Probe::Command {
-            run: fields.text("command").unwrap_or_default().to_owned(),
-        },
-        Some(_) => Probe::Running {
-            minimum: fields.value("running"),
-        },
+        Some(&"command") => {
+            Probe::Command { run: fields.text("command").unwrap_or_default().to_owned() }
+        }
+        Some(_) => Probe::Running { minimum: fields.value("running") },
         None => match component.text("health") {
             Some(path) => http(path),
             None if listens => Probe::Tcp,
-            None => Probe::Running {
-                minimum: fields.value("running"),
-            },
+            None => Probe::Running { minimum: fields.value("running") },
         },
     };
     let check = HealthCheck {
@@ -95,10 +84,7 @@ fn check_deadline(check: &HealthCheck, fields: &Fields<'_>, report: &mut Report<
         let Some(span) = places.into_iter().flatten().next() else {
             continue;
         };
-        let faulty = places
-            .into_iter()
-            .flatten()
-            .any(|span| report.is_faulty(span));
+        let faulty = places.into_iter().flatten().any(|span| report.is_faulty(span));
         if needed >= check.deadline && !faulty {
             report
                 .error(

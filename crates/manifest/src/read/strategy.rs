@@ -70,29 +70,17 @@ pub(super) fn read(node: Option<&Node>, report: &mut Report<'_>) -> StrategyDraf
         "canary" => canary(&fields.child(word), report),
         _ => blue_green(&fields.child("blue_green"), report),
     };
-    StrategyDraft {
-        strategy,
-        bakes,
-        span,
-    }
+    StrategyDraft { strategy, bakes, span }
 }
 
 /// The strategy of a component that insists on its port.
 pub(super) fn recreate_by_default() -> StrategyDraft {
     let (strategy, bakes) = recreate(&Fields::new(None, format!("{PATH}.recreate")));
-    StrategyDraft {
-        strategy,
-        bakes,
-        span: None,
-    }
+    StrategyDraft { strategy, bakes, span: None }
 }
 
 fn bake(fields: &Fields<'_>, what: &str) -> Bake {
-    Bake {
-        what: what.to_owned(),
-        length: fields.value("bake"),
-        span: fields.span("bake"),
-    }
+    Bake { what: what.to_owned(), length: fields.value("bake"), span: fields.span("bake") }
 }
 
 fn recreate(fields: &Fields<'_>) -> (Strategy, Vec<Bake>) {
@@ -118,11 +106,7 @@ fn rolling(fields: &Fields<'_>, report: &mut Report<'_>) -> (Strategy, Vec<Bake>
             )
             .help("write `max_surge: 1` to start the new before the old ends, or `max_unavailable: 1` for the other way round");
     }
-    let strategy = Strategy::Rolling {
-        max_surge,
-        max_unavailable,
-        bake: bake.length,
-    };
+    let strategy = Strategy::Rolling { max_surge, max_unavailable, bake: bake.length };
     (strategy, vec![bake])
 }
 
@@ -132,10 +116,8 @@ fn blue_green(fields: &Fields<'_>, report: &mut Report<'_>) -> (Strategy, Vec<Ba
     let mut bakes = Vec::new();
     let canary = fields.node("canary").map(|node| {
         let child = fields.child("canary");
-        let share: Share = fields
-            .given("canary")
-            .or_else(|| child.given("share"))
-            .unwrap_or(Share::percent(1));
+        let share: Share =
+            fields.given("canary").or_else(|| child.given("share")).unwrap_or(Share::percent(1));
         if share == Share::NONE || share == Share::ALL {
             report
                 .error(
@@ -153,11 +135,7 @@ fn blue_green(fields: &Fields<'_>, report: &mut Report<'_>) -> (Strategy, Vec<Ba
         });
         StrategyStep { share, bake }
     });
-    let strategy = Strategy::BlueGreen {
-        canary,
-        bake: after.length,
-        keep,
-    };
+    let strategy = Strategy::BlueGreen { canary, bake: after.length, keep };
     bakes.push(after);
     (strategy, bakes)
 }
@@ -181,13 +159,7 @@ fn canary(fields: &Fields<'_>, report: &mut Report<'_>) -> (Strategy, Vec<Bake>)
                 span: step.span("bake").or(common.span),
             });
             if let Some(share) = share {
-                steps.push((
-                    StrategyStep {
-                        share,
-                        bake: length,
-                    },
-                    item.span,
-                ));
+                steps.push((StrategyStep { share, bake: length }, item.span));
             }
         }
         let span = fields.span("steps").filter(|span| !report.is_faulty(*span));
@@ -196,15 +168,9 @@ fn canary(fields: &Fields<'_>, report: &mut Report<'_>) -> (Strategy, Vec<Bake>)
         }
     } else {
         let list: String = fields.default("steps").unwrap_or_default();
-        let shares = list
-            .trim_matches(['[', ']'])
-            .split(", ")
-            .filter_map(|text| text.parse().ok());
+        let shares = list.trim_matches(['[', ']']).split(", ").filter_map(|text| text.parse().ok());
         for (index, share) in shares.enumerate() {
-            let step = StrategyStep {
-                share,
-                bake: common.length,
-            };
+            let step = StrategyStep { share, bake: common.length };
             steps.push((step, Span { start: 0, end: 0 }));
             bakes.push(Bake {
                 what: format!("step {}", index + 1),
@@ -218,7 +184,7 @@ fn canary(fields: &Fields<'_>, report: &mut Report<'_>) -> (Strategy, Vec<Bake>)
 }
 
 fn check_steps(steps: &[(StrategyStep, Span)], list: Span, report: &mut Report<'_>) {
-    let Some((last, last_span)) = steps.last() else {
+    let Some((final_step, end)) = steps.last() else {
         report
             .error("bad-steps", list, "a canary has at least one step")
             .help("write for example `steps: [10%, 50%, 100%]`");
@@ -243,14 +209,14 @@ fn check_steps(steps: &[(StrategyStep, Span)], list: Span, report: &mut Report<'
         }
         previous = Some(step.share);
     }
-    if last.share != Share::ALL && !report.is_faulty(list) {
+    if final_step.share != Share::ALL && !report.is_faulty(list) {
         report
             .error(
                 "bad-steps",
-                *last_span,
+                *end,
                 format!(
                     "the last step is {}, so the deployment would never be done",
-                    last.share
+                    final_step.share
                 ),
             )
             .help("add `100%` as the last step");

@@ -60,19 +60,12 @@ fn guards(
     draft: &EnvironmentDraft<'_>,
     report: &mut Report<'_>,
 ) {
-    let written = draft
-        .environment
-        .rollback
-        .when
-        .iter()
-        .zip(&draft.guard_spans);
+    let written = draft.environment.rollback.when.iter().zip(&draft.guard_spans);
     let on_traffic: Vec<(&Guard, Duration, Span)> = written
         .filter_map(|(guard, span)| Some((guard, guard.condition.window()?, *span)))
         .collect();
-    let routed: Vec<&ComponentDraft<'_>> = components
-        .iter()
-        .filter(|draft| draft.component.route.is_some())
-        .collect();
+    let routed: Vec<&ComponentDraft<'_>> =
+        components.iter().filter(|draft| draft.component.route.is_some()).collect();
     if routed.is_empty() {
         // A route that could not be read is a route all the same.
         let in_doubt = components
@@ -102,18 +95,11 @@ fn guards(
     let Some((guard, window, span)) = longest else {
         return;
     };
-    if draft
-        .rollback_span
-        .is_some_and(|span| report.is_faulty(span))
-    {
+    if draft.rollback_span.is_some_and(|span| report.is_faulty(span)) {
         return;
     }
-    let looks = Looks {
-        environment: draft.environment.name.as_str(),
-        guard,
-        window: *window,
-        span: *span,
-    };
+    let looks =
+        Looks { environment: draft.environment.name.as_str(), guard, window: *window, span: *span };
     if routed.iter().any(|component| component.strategy.is_none()) {
         looks.check(&draft.strategy, None, report);
     }
@@ -172,11 +158,7 @@ impl Looks<'_> {
                     "watch longer: `strategy: {{ {key}: {{ bake: {window} }} }}` in component `{name}`"
                 ),
             };
-            let default = if bake.span.is_none() {
-                " (the default)"
-            } else {
-                ""
-            };
+            let default = if bake.span.is_none() { " (the default)" } else { "" };
             report
                 .error(
                     "guard-outlasts-bake",
@@ -209,24 +191,14 @@ fn strategy_key(strategy: &Strategy) -> &'static str {
 fn gaps(components: &[ComponentDraft<'_>], draft: &EnvironmentDraft<'_>, report: &mut Report<'_>) {
     for component in components {
         let strategy = component.strategy.as_ref().unwrap_or(&draft.strategy);
-        let (
-            Strategy::Rolling {
-                max_surge: 0,
-                max_unavailable,
-                ..
-            },
-            Some(span),
-        ) = (&strategy.strategy, strategy.span)
+        let (Strategy::Rolling { max_surge: 0, max_unavailable, .. }, Some(span)) =
+            (&strategy.strategy, strategy.span)
         else {
             continue;
         };
         let name = &component.component.name;
-        let replicas = draft
-            .environment
-            .replicas
-            .get(name)
-            .copied()
-            .unwrap_or(component.component.replicas);
+        let replicas =
+            draft.environment.replicas.get(name).copied().unwrap_or(component.component.replicas);
         if replicas <= *max_unavailable
             && component.component.route.is_some()
             && !component.is_static()
@@ -237,9 +209,7 @@ fn gaps(components: &[ComponentDraft<'_>], draft: &EnvironmentDraft<'_>, report:
                 .warning(
                     "rolling-gap",
                     span,
-                    format!(
-                        "all {replicas} instance(s) of `{name}` may be stopped at once: nobody answers in between"
-                    ),
+                    format!("every instance of `{name}` may be stopped at once: nobody answers in between"),
                 )
                 .help("write `max_surge: 1`, or give the component more `replicas`");
         }
