@@ -150,17 +150,11 @@ impl Error {
     }
 
     pub(crate) fn not_pending(key: &str, scope: &Scope) -> Self {
-        Self::Missing {
-            what: format!("pending input `{key}`"),
-            place: scope.to_string(),
-        }
+        Self::Missing { what: format!("pending input `{key}`"), place: scope.to_string() }
     }
 
     pub(crate) fn no_deployment(id: DeploymentId, place: impl fmt::Display) -> Self {
-        Self::Missing {
-            what: format!("deployment {id}"),
-            place: place.to_string(),
-        }
+        Self::Missing { what: format!("deployment {id}"), place: place.to_string() }
     }
 
     pub(crate) fn key_of_deployment(
@@ -168,17 +162,11 @@ impl Error {
         id: impl fmt::Display,
         scope: impl fmt::Display,
     ) -> Self {
-        Self::KeyReused {
-            key: key.to_owned(),
-            used_for: format!("deployment {id} to {scope}"),
-        }
+        Self::KeyReused { key: key.to_owned(), used_for: format!("deployment {id} to {scope}") }
     }
 
     pub(crate) fn key_of_input(key: &str, kind: &str, scope: impl fmt::Display) -> Self {
-        Self::KeyReused {
-            key: key.to_owned(),
-            used_for: format!("`{kind}` for {scope}"),
-        }
+        Self::KeyReused { key: key.to_owned(), used_for: format!("`{kind}` for {scope}") }
     }
 
     /// A release that is there already must be the same one as `release`.
@@ -200,8 +188,5 @@ impl Error {
 }
 
 fn describe_holder(holder: Option<u32>) -> String {
-    holder.map_or_else(
-        || "another process".to_owned(),
-        |pid| format!("process {pid}"),
-    )
+    holder.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
 }

@@ -69,10 +69,7 @@ impl Tables {
             if *scope != new.scope {
                 return Err(Error::key_of_deployment(key, id, scope));
             }
-            return Ok(Requested {
-                id,
-                duplicate: true,
-            });
+            return Ok(Requested { id, duplicate: true });
         }
         let id = DeploymentId(self.deployments.len() as u64 + 1);
         if let Some(key) = new.key {
@@ -106,10 +103,7 @@ impl Tables {
                 plan: None,
             },
         );
-        Ok(Requested {
-            id,
-            duplicate: false,
-        })
+        Ok(Requested { id, duplicate: false })
     }
 
     fn receive(&mut self, input: Input) {
@@ -166,10 +160,7 @@ impl Tables {
             }
         }
         let named = transition.deployments.iter().map(|update| update.id);
-        let mentioned = transition
-            .events
-            .iter()
-            .filter_map(|event| event.deployment);
+        let mentioned = transition.events.iter().filter_map(|event| event.deployment);
         for id in named.chain(mentioned) {
             self.deployment_of(scope, id)?;
         }
@@ -200,10 +191,7 @@ impl Tables {
                 payload: event.payload,
             });
         }
-        let committed = Committed {
-            version: found + 1,
-            last_seq: journal.len() as u64,
-        };
+        let committed = Committed { version: found + 1, last_seq: journal.len() as u64 };
         self.scopes.insert(
             transition.scope,
             Stored {
@@ -278,9 +266,7 @@ impl Store for MemoryStore {
         limit: usize,
     ) -> Result<Vec<Deployment>, Error> {
         let tables = self.tables();
-        let below = tables
-            .deployments
-            .range(..before.unwrap_or(DeploymentId(u64::MAX)));
+        let below = tables.deployments.range(..before.unwrap_or(DeploymentId(u64::MAX)));
         Ok(below
             .rev()
             .map(|(_, detail)| &detail.deployment)
@@ -297,11 +283,7 @@ impl Store for MemoryStore {
     async fn events(&self, scope: &Scope, after: u64, limit: usize) -> Result<Vec<Event>, Error> {
         let tables = self.tables();
         let journal = tables.events.get(scope).into_iter().flatten();
-        Ok(journal
-            .filter(|event| event.seq > after)
-            .take(limit)
-            .cloned()
-            .collect())
+        Ok(journal.filter(|event| event.seq > after).take(limit).cloned().collect())
     }
 
     async fn deployment_events(
@@ -311,10 +293,7 @@ impl Store for MemoryStore {
         limit: usize,
     ) -> Result<Vec<Event>, Error> {
         let tables = self.tables();
-        let scope = tables
-            .deployments
-            .get(&id)
-            .map(|detail| &detail.deployment.scope);
+        let scope = tables.deployments.get(&id).map(|detail| &detail.deployment.scope);
         let journal = scope.and_then(|scope| tables.events.get(scope));
         Ok(journal
             .into_iter()
@@ -341,9 +320,8 @@ impl Store for MemoryStore {
     async fn releases(&self, project: &ProjectName, limit: usize) -> Result<Vec<Release>, Error> {
         let tables = self.tables();
         let of_project = tables.releases.values();
-        let mut releases: Vec<_> = of_project
-            .filter(|release| release.project == *project)
-            .collect();
+        let mut releases: Vec<_> =
+            of_project.filter(|release| release.project == *project).collect();
         releases.sort_by(|a, b| (b.built_at, &b.id).cmp(&(a.built_at, &a.id)));
         Ok(releases.into_iter().take(limit).cloned().collect())
     }
@@ -386,10 +364,7 @@ impl Store for MemoryStore {
         let tables = self.tables();
         let samples = tables.samples.get(&(deployment, revision.clone()));
         let samples = samples.into_iter().flat_map(BTreeMap::values);
-        Ok(samples
-            .filter(|sample| sample.to > since)
-            .cloned()
-            .collect())
+        Ok(samples.filter(|sample| sample.to > since).cloned().collect())
     }
 
     async fn forget_samples(&self, before: Timestamp) -> Result<u64, Error> {

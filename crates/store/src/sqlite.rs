@@ -54,10 +54,7 @@ pub struct Options {
 
 impl fmt::Debug for SqliteStore {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("SqliteStore")
-            .field("path", &self.path)
-            .finish_non_exhaustive()
+        formatter.debug_struct("SqliteStore").field("path", &self.path).finish_non_exhaustive()
     }
 }
 
@@ -80,12 +77,7 @@ impl SqliteStore {
         migration::migrate(&mut connection, &path, MIGRATIONS)?;
         let readers = Readers::start(&path)?;
         let writer = Writer::start(connection, &path)?;
-        Ok(Self {
-            path,
-            readers,
-            writer,
-            _lease: lease,
-        })
+        Ok(Self { path, readers, writer, _lease: lease })
     }
 
     /// The file.
@@ -104,9 +96,7 @@ impl SqliteStore {
     /// Writes a copy of the store as it is at this moment to `target`, which must not exist.
     pub async fn copy_to(&self, target: impl Into<PathBuf>) -> Result<(), Error> {
         let (source, target) = (Arc::clone(&self.path), target.into());
-        self.readers
-            .run("copy", move |_| connection::copy(&source, &target))
-            .await
+        self.readers.run("copy", move |_| connection::copy(&source, &target)).await
     }
 }
 
@@ -115,16 +105,12 @@ impl Store for SqliteStore {
     async fn put_project(&self, project: &Project) -> Result<(), Error> {
         let project = project.clone();
         self.writer
-            .run("store a project in", move |connection| {
-                write::put_project(connection, &project)
-            })
+            .run("store a project in", move |connection| write::put_project(connection, &project))
             .await
     }
 
     async fn projects(&self) -> Result<Vec<Project>, Error> {
-        self.readers
-            .run("read the projects from", read::projects)
-            .await
+        self.readers.run("read the projects from", read::projects).await
     }
 
     async fn request_deployment(&self, deployment: NewDeployment) -> Result<Requested, Error> {
@@ -137,27 +123,21 @@ impl Store for SqliteStore {
 
     async fn accept(&self, input: NewInput) -> Result<Accepted, Error> {
         self.writer
-            .run("store an input in", move |connection| {
-                write::accept(connection, &input)
-            })
+            .run("store an input in", move |connection| write::accept(connection, &input))
             .await
     }
 
     async fn pending(&self, scope: &Scope) -> Result<Vec<Input>, Error> {
         let scope = scope.clone();
         self.readers
-            .run("read the inbox from", move |connection| {
-                read::pending(connection, &scope)
-            })
+            .run("read the inbox from", move |connection| read::pending(connection, &scope))
             .await
     }
 
     async fn load(&self, scope: &Scope) -> Result<Option<Stored>, Error> {
         let scope = scope.clone();
         self.readers
-            .run("read a state from", move |connection| {
-                read::load(connection, &scope)
-            })
+            .run("read a state from", move |connection| read::load(connection, &scope))
             .await
     }
 
@@ -169,17 +149,13 @@ impl Store for SqliteStore {
         // JSON is written here, by the caller's thread; the only writer has other things to do.
         let transition = write::EncodedTransition::of(transition);
         self.writer
-            .run("commit a transition to", move |connection| {
-                write::commit(connection, &transition)
-            })
+            .run("commit a transition to", move |connection| write::commit(connection, &transition))
             .await
     }
 
     async fn deployment(&self, id: DeploymentId) -> Result<Option<DeploymentDetail>, Error> {
         self.readers
-            .run("read a deployment from", move |connection| {
-                read::deployment(connection, id)
-            })
+            .run("read a deployment from", move |connection| read::deployment(connection, id))
             .await
     }
 
@@ -222,18 +198,14 @@ impl Store for SqliteStore {
     async fn put_release(&self, release: &Release) -> Result<(), Error> {
         let release = release.clone();
         self.writer
-            .run("store a release in", move |connection| {
-                write::put_release(connection, &release)
-            })
+            .run("store a release in", move |connection| write::put_release(connection, &release))
             .await
     }
 
     async fn release(&self, id: &ReleaseId) -> Result<Option<Release>, Error> {
         let id = id.clone();
         self.readers
-            .run("read a release from", move |connection| {
-                read::release(connection, &id)
-            })
+            .run("read a release from", move |connection| read::release(connection, &id))
             .await
     }
 
@@ -287,27 +259,21 @@ impl Store for SqliteStore {
 
     async fn forget_samples(&self, before: Timestamp) -> Result<u64, Error> {
         self.writer
-            .run("forget samples in", move |connection| {
-                write::forget_samples(connection, before)
-            })
+            .run("forget samples in", move |connection| write::forget_samples(connection, before))
             .await
     }
 
     async fn meta(&self, key: &str) -> Result<Option<String>, Error> {
         let key = key.to_owned();
         self.readers
-            .run("read a setting from", move |connection| {
-                read::meta(connection, &key)
-            })
+            .run("read a setting from", move |connection| read::meta(connection, &key))
             .await
     }
 
     async fn set_meta(&self, key: &str, value: &str) -> Result<(), Error> {
         let (key, value) = (key.to_owned(), value.to_owned());
         self.writer
-            .run("store a setting in", move |connection| {
-                write::set_meta(connection, &key, &value)
-            })
+            .run("store a setting in", move |connection| write::set_meta(connection, &key, &value))
             .await
     }
 }

@@ -56,9 +56,7 @@ fn prepare_writer(connection: &Connection, path: &Path, options: &Options) -> Re
     let tables: i64 =
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if application != APPLICATION_ID && (application != 0 || tables > 0) {
-        return Err(Fault::Damaged(
-            "another program's SQLite database".to_owned(),
-        ));
+        return Err(Fault::Damaged("another program's SQLite database".to_owned()));
     }
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if mode != "wal" {
@@ -113,11 +111,7 @@ pub(super) fn pragma(connection: &Connection, name: &str) -> Result<i64, Fault> 
 /// Reads every page and says whether the file is sound.
 pub(super) fn quick_check(connection: &Connection) -> Result<(), Fault> {
     let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    if found == "ok" {
-        Ok(())
-    } else {
-        Err(Fault::Damaged(found))
-    }
+    if found == "ok" { Ok(()) } else { Err(Fault::Damaged(found)) }
 }
 
 /// Writes a durable copy of `source` to `target`, which must not exist, as it is at one moment.
@@ -129,9 +123,7 @@ pub(super) fn copy(source: &Path, target: &Path) -> Result<(), Fault> {
     if target.try_exists().map_err(failed)? {
         return Err(failed(io::ErrorKind::AlreadyExists.into()));
     }
-    let name = unfinished
-        .to_str()
-        .ok_or_else(|| failed(io::ErrorKind::InvalidFilename.into()))?;
+    let name = unfinished.to_str().ok_or_else(|| failed(io::ErrorKind::InvalidFilename.into()))?;
     remove_if_there(&unfinished).map_err(failed)?;
     // A file that is there and empty is taken, and keeps its mode.
     let file = OpenOptions::new()

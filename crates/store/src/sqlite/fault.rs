@@ -50,11 +50,7 @@ impl Fault {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
                 Error::Corrupt { path, detail }
             }
-            Some(_) => Error::Io {
-                operation: operation.to_owned(),
-                path,
-                detail,
-            },
+            Some(_) => Error::Io { operation: operation.to_owned(), path, detail },
             // Not from the database but from taking a row apart: a wrong type, a missing column.
             None => Error::Corrupt { path, detail },
         }
@@ -77,11 +73,7 @@ pub(super) fn io_error(operation: &str, path: &Path, error: &io::Error) -> Error
             Error::ReadOnly { path, detail }
         }
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::Full { path, detail },
-        _ => Error::Io {
-            operation: operation.to_owned(),
-            path,
-            detail,
-        },
+        _ => Error::Io { operation: operation.to_owned(), path, detail },
     }
 }
 
@@ -100,17 +92,11 @@ mod tests {
         };
         for (code, expected) in [
             (ffi::SQLITE_FULL, "free some space"),
-            (
-                ffi::SQLITE_READONLY_DIRECTORY,
-                "make the file and its folder writable",
-            ),
+            (ffi::SQLITE_READONLY_DIRECTORY, "make the file and its folder writable"),
             (ffi::SQLITE_BUSY, "locked by another program"),
             (ffi::SQLITE_CORRUPT_INDEX, "damaged"),
             (ffi::SQLITE_NOTADB, "not a Tidegate database"),
-            (
-                ffi::SQLITE_IOERR_FSYNC,
-                "could not read events from tidegate.db",
-            ),
+            (ffi::SQLITE_IOERR_FSYNC, "could not read events from tidegate.db"),
         ] {
             let told = told(code);
             assert!(told.contains(expected), "{told}");

@@ -47,26 +47,17 @@ impl Lease {
                 return Err(Error::Locked {
                     path: path.to_owned(),
                     // Unknown between the holder's lock and its note, and when the note is damaged.
-                    holder: read_holder(&mut file)
-                        .ok()
-                        .flatten()
-                        .map(|holder| holder.pid),
+                    holder: read_holder(&mut file).ok().flatten().map(|holder| holder.pid),
                 });
             }
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
-        let now = Holder {
-            pid: std::process::id(),
-            boot: boot(),
-        };
+        let now = Holder { pid: std::process::id(), boot: boot() };
         let machine_went_down = read_holder(&mut file)
             .map_err(failed)?
             .is_some_and(|last| last.boot.is_some() && last.boot != now.boot);
         write_holder(&mut file, &now).map_err(failed)?;
-        Ok(Self {
-            file,
-            machine_went_down,
-        })
+        Ok(Self { file, machine_went_down })
     }
 
     /// Whether the store was open when the machine stopped, so that even what the operating system
@@ -130,10 +121,7 @@ mod tests {
         let lease = Lease::take(&path).unwrap();
         assert_eq!(
             Lease::take(&path).unwrap_err(),
-            Error::Locked {
-                path: path.clone(),
-                holder: Some(std::process::id()),
-            }
+            Error::Locked { path: path.clone(), holder: Some(std::process::id()) }
         );
         drop(lease);
         Lease::take(&path).unwrap();

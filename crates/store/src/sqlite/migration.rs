@@ -75,12 +75,10 @@ fn schema(connection: &Connection) -> Result<u32, Fault> {
 
 fn needed(connection: &Connection) -> String {
     let newest = "SELECT tidegate FROM migration ORDER BY version DESC LIMIT 1";
-    connection
-        .query_row(newest, [], |row| row.get::<_, String>(0))
-        .map_or_else(
-            |_| "the Tidegate that wrote it".to_owned(),
-            |version| format!("Tidegate {version} or newer"),
-        )
+    connection.query_row(newest, [], |row| row.get::<_, String>(0)).map_or_else(
+        |_| "the Tidegate that wrote it".to_owned(),
+        |version| format!("Tidegate {version} or newer"),
+    )
 }
 
 fn copy_path(path: &Path, version: u32) -> PathBuf {
@@ -131,16 +129,12 @@ mod tests {
         let path = folder.join("tidegate.db");
         let mut connection = connection::open_writer(&path, &Options::default()).unwrap();
         migrate(&mut connection, &path, &MIGRATIONS[..1]).unwrap();
-        connection
-            .execute("INSERT INTO project VALUES ('shop', '/srv/shop', 17)", [])
-            .unwrap();
+        connection.execute("INSERT INTO project VALUES ('shop', '/srv/shop', 17)", []).unwrap();
         (path, connection)
     }
 
     fn colours(connection: &Connection) -> rusqlite::Result<String> {
-        connection.query_row("SELECT group_concat(colour) FROM project", [], |row| {
-            row.get(0)
-        })
+        connection.query_row("SELECT group_concat(colour) FROM project", [], |row| row.get(0))
     }
 
     #[test]
@@ -170,13 +164,9 @@ mod tests {
         assert_eq!(colours(&connection).unwrap(), "blue");
         let before = Connection::open(&copy).unwrap();
         assert_eq!(schema(&before).unwrap(), 1);
-        assert_eq!(
-            connection::pragma(&before, "application_id").unwrap(),
-            APPLICATION_ID
-        );
-        let repository: String = before
-            .query_row("SELECT repository FROM project", [], |row| row.get(0))
-            .unwrap();
+        assert_eq!(connection::pragma(&before, "application_id").unwrap(), APPLICATION_ID);
+        let repository: String =
+            before.query_row("SELECT repository FROM project", [], |row| row.get(0)).unwrap();
         assert_eq!(repository, "/srv/shop");
         assert!(colours(&before).is_err());
     }
@@ -200,12 +190,7 @@ mod tests {
         let refused = migrate(&mut connection, &path, &MIGRATIONS[..1]).unwrap_err();
         assert_eq!(
             refused,
-            Error::TooNew {
-                path,
-                found: 2,
-                known: 1,
-                needs: "Tidegate 7.8.9 or newer".to_owned(),
-            }
+            Error::TooNew { path, found: 2, known: 1, needs: "Tidegate 7.8.9 or newer".to_owned() }
         );
         assert_eq!(schema(&connection).unwrap(), 2);
     }

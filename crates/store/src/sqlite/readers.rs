@@ -37,11 +37,7 @@ impl Readers {
     pub(super) fn start(path: &Arc<Path>) -> Result<Self, Error> {
         let (queue, questions) = channel();
         let questions = Arc::new(Mutex::new(questions));
-        let mut readers = Self {
-            path: Arc::clone(path),
-            queue: Some(queue),
-            threads: Vec::new(),
-        };
+        let mut readers = Self { path: Arc::clone(path), queue: Some(queue), threads: Vec::new() };
         for number in 1..=THREADS {
             let connection = connection::open_reader(path)?;
             let questions = Arc::clone(&questions);
@@ -67,9 +63,7 @@ impl Readers {
             // The caller may have gone.
             let _ = reply.send(outcome);
         };
-        let closed = || Error::Closed {
-            path: self.path.to_path_buf(),
-        };
+        let closed = || Error::Closed { path: self.path.to_path_buf() };
         let queue = self.queue.as_ref().ok_or_else(closed)?;
         queue.send(Box::new(question)).map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
@@ -79,10 +73,7 @@ impl Readers {
 fn answer_all(connection: &Connection, questions: &Mutex<Receiver<Question>>) {
     loop {
         // The lock is held while waiting: then the other threads wait for it instead.
-        let next = questions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .recv();
+        let next = questions.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(question) = next else { return };
         // A panic is a bug in one question; its caller is told `closed`, the others go on.
         if catch_unwind(AssertUnwindSafe(|| question(connection))).is_err() {

@@ -28,9 +28,7 @@ pub(super) fn kind_name(kind: DeploymentKind) -> &'static str {
 
 pub(super) fn to_json(value: &impl serde::Serialize) -> Result<String, Fault> {
     serde_json::to_string(value).map_err(|error| {
-        Fault::Refused(Error::Invalid {
-            reason: format!("cannot be written as JSON: {error}"),
-        })
+        Fault::Refused(Error::Invalid { reason: format!("cannot be written as JSON: {error}") })
     })
 }
 
@@ -40,11 +38,7 @@ pub(super) fn put_project(connection: &Connection, project: &Project) -> Result<
             "INSERT INTO project (name, repository, created_at) VALUES (?1, ?2, ?3)
              ON CONFLICT (name) DO UPDATE SET repository = excluded.repository",
         )?
-        .execute((
-            project.name.as_str(),
-            &project.repository,
-            project.created_at.as_millis(),
-        ))?;
+        .execute((project.name.as_str(), &project.repository, project.created_at.as_millis()))?;
     Ok(())
 }
 
@@ -62,10 +56,7 @@ pub(super) fn request_deployment(
             if known_scope != scope {
                 return Err(Error::key_of_deployment(key, id, known_scope).into());
             }
-            return Ok(Requested {
-                id: DeploymentId(unsigned(id)?),
-                duplicate: true,
-            });
+            return Ok(Requested { id: DeploymentId(unsigned(id)?), duplicate: true });
         }
     }
     let request = new.request.to_string();
@@ -105,10 +96,7 @@ pub(super) fn request_deployment(
             &request,
             at,
         ))?;
-    Ok(Requested {
-        id: deployment,
-        duplicate: false,
-    })
+    Ok(Requested { id: deployment, duplicate: false })
 }
 
 pub(super) fn accept(connection: &Connection, new: &NewInput) -> Result<Accepted, Fault> {
@@ -160,10 +148,7 @@ impl EncodedTransition {
             let plan = update.plan.as_ref().map(ToString::to_string);
             (update.summary.to_string(), plan)
         });
-        let payloads = transition
-            .events
-            .iter()
-            .map(|event| event.payload.to_string());
+        let payloads = transition.events.iter().map(|event| event.payload.to_string());
         Self {
             scope: transition.scope.to_string(),
             state: transition.state.to_string(),
@@ -216,10 +201,7 @@ fn replace_state(connection: &Connection, encoded: &EncodedTransition) -> Result
             .query_row((scope, state, wake_at, at, events, expected), numbers)
     };
     if let Some((version, last_seq)) = replaced.optional()? {
-        return Ok(Committed {
-            version: unsigned(version)?,
-            last_seq: unsigned(last_seq)?,
-        });
+        return Ok(Committed { version: unsigned(version)?, last_seq: unsigned(last_seq)? });
     }
     let found: Option<i64> = connection
         .prepare_cached("SELECT version FROM scope WHERE scope = ?1")?
@@ -261,10 +243,7 @@ fn update_deployments(connection: &Connection, encoded: &EncodedTransition) -> R
                 &encoded.scope,
                 &update.status,
                 summary,
-                update
-                    .release
-                    .as_ref()
-                    .map(tidegate_types::ReleaseId::as_str),
+                update.release.as_ref().map(tidegate_types::ReleaseId::as_str),
                 update.ended_at.map(Timestamp::as_millis),
             ))?;
         if updated != 1 {
@@ -290,11 +269,7 @@ fn append_events(
     let transition = &encoded.transition;
     let first_seq = signed(last_seq) - signed(transition.events.len()) + 1;
     let mut known = None;
-    for ((event, payload), seq) in transition
-        .events
-        .iter()
-        .zip(&encoded.payloads)
-        .zip(first_seq..)
+    for ((event, payload), seq) in transition.events.iter().zip(&encoded.payloads).zip(first_seq..)
     {
         // The events of a transition are nearly always all of one deployment.
         if let Some(id) = event.deployment

@@ -46,11 +46,7 @@ impl Writer {
             .name("store-writer".to_owned())
             .spawn(move || write_all(&connection, &thread_path, &incoming))
             .map_err(|error| io_error("start a thread for", path, &error))?;
-        Ok(Self {
-            path: Arc::clone(path),
-            queue: Some(queue),
-            thread: Some(thread),
-        })
+        Ok(Self { path: Arc::clone(path), queue: Some(queue), thread: Some(thread) })
     }
 
     /// Runs `write` in a transaction and answers when that is durable.
@@ -60,16 +56,9 @@ impl Writer {
         write: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
-        let closed = || Error::Closed {
-            path: self.path.to_path_buf(),
-        };
+        let closed = || Error::Closed { path: self.path.to_path_buf() };
         let queue = self.queue.as_ref().ok_or_else(closed)?;
-        let piece = Piece {
-            operation,
-            write: Some(write),
-            outcome: None,
-            reply,
-        };
+        let piece = Piece { operation, write: Some(write), outcome: None, reply };
         queue.send(Box::new(piece)).map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
     }
@@ -219,5 +208,122 @@ fn settle(connection: &Connection) {
     if let Err(error) = settled {
         // Nothing is lost: it all stays in the WAL, and the next commit tries again.
         tracing::warn!(%error, "could not move the write-ahead log into the database");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Options, sqlite::connection};
+
+    const PATH: &str = "tidegate.db";
+
+    /// A database with a table of numbers, and room for few pages.
+    fn database(folder: &Path) -> Connection {
+        let options = Options { max_pages: Some(10) };
+        let connection = connection::open_writer(&folder.join(PATH), &options).unwrap();
+        connection
+            .execute_batch("CREATE TABLE number (number INTEGER NOT NULL, ballast TEXT) STRICT")
+            .unwrap();
+        connection
+    }
+
+    fn piece<T: Send + 'static>(
+        write: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+    ) -> (Box<dyn Work>, oneshot::Receiver<Result<T, Error>>) {
+        let (reply, answer) = oneshot::channel();
+        let piece = Piece { operation: "count in", write: Some(write), outcome: None, reply };
+        (Box::new(piece), answer)
+    }
+
+    fn insert(connection: &Connection, number: i64, ballast: usize) -> Result<i64, Fault> {
+        connection.execute("INSERT INTO number VALUES (?1, ?2)", (number, "x".repeat(ballast)))?;
+        Ok(number)
+    }
+
+    fn numbers(connection: &Connection) -> String {
+        let all = "SELECT group_concat(number ORDER BY number) FROM number";
+        connection
+            .query_row(all, [], |row| row.get::<_, Option<String>>(0))
+            .unwrap()
+            .unwrap_or_default()
+    }
+
+    fn run_all(connection: &Connection, batch: impl IntoIterator<Item = Box<dyn Work>>) {
+        let mut batch = batch.into_iter().collect();
+        while !VecDeque::is_empty(&batch) {
+            commit_together(connection, Path::new(PATH), &mut batch);
+        }
+        assert!(connection.is_autocommit(), "no transaction is left open");
+    }
+
+    #[test]
+    fn what_is_refused_or_panics_takes_nothing_else_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = database(folder.path());
+        let (first, mut first_answer) = piece(|connection| insert(connection, 1, 0));
+        let (refused, mut refused_answer) = piece(|connection| {
+            insert(connection, 2, 0)?;
+            Err::<(), _>(Error::own_key("deployment/2").into())
+        });
+        let (panics, mut panics_answer) = piece(|connection| {
+            insert(connection, 3, 0)?;
+            assert!(connection.changes() != 1, "a bug, for the test's sake");
+            Ok(())
+        });
+        let (last, mut last_answer) = piece(|connection| insert(connection, 4, 0));
+        run_all(&connection, [first, refused, panics, last]);
+        assert_eq!(first_answer.try_recv().unwrap(), Ok(1));
+        assert_eq!(refused_answer.try_recv().unwrap(), Err(Error::own_key("deployment/2")));
+        panics_answer.try_recv().unwrap().unwrap_err();
+        assert_eq!(last_answer.try_recv().unwrap(), Ok(4));
+        assert_eq!(numbers(&connection), "1,4");
+    }
+
+    #[test]
+    fn nobody_is_told_of_a_success_that_a_full_disk_took_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = database(folder.path());
+        let (small, mut small_answer) = piece(|connection| insert(connection, 1, 0));
+        let (large, mut large_answer) = piece(|connection| insert(connection, 2, 100_000));
+        let (after, mut after_answer) = piece(|connection| insert(connection, 3, 0));
+        run_all(&connection, [small, large, after]);
+        assert!(matches!(large_answer.try_recv().unwrap(), Err(Error::Full { .. })));
+        let mut expected = Vec::new();
+        for (number, answer) in
+            [(1, small_answer.try_recv().unwrap()), (3, after_answer.try_recv().unwrap())]
+        {
+            match answer {
+                Ok(_) => expected.push(number.to_string()),
+                Err(error) => assert!(matches!(error, Error::Full { .. }), "{error}"),
+            }
+        }
+        assert_eq!(numbers(&connection), expected.join(","));
+    }
+
+    #[test]
+    fn a_commit_that_fails_is_everybodys_failure() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = database(folder.path());
+        connection
+            .execute_batch(
+                "CREATE TABLE parent (id INTEGER PRIMARY KEY) STRICT;
+                 CREATE TABLE child (
+                     parent INTEGER REFERENCES parent DEFERRABLE INITIALLY DEFERRED
+                 ) STRICT",
+            )
+            .unwrap();
+        let (good, mut good_answer) = piece(|connection| insert(connection, 1, 0));
+        // Noticed by the commit only.
+        let (orphan, mut orphan_answer) =
+            piece(|connection| Ok(connection.execute("INSERT INTO child VALUES (7)", [])?));
+        run_all(&connection, [good, orphan]);
+        good_answer.try_recv().unwrap().unwrap_err();
+        orphan_answer.try_recv().unwrap().unwrap_err();
+        assert_eq!(numbers(&connection), "");
+
+        let (next, mut next_answer) = piece(|connection| insert(connection, 2, 0));
+        run_all(&connection, [next]);
+        assert_eq!(next_answer.try_recv().unwrap(), Ok(2));
     }
 }
