@@ -44,16 +44,12 @@ pub(crate) enum Own {
 impl Own {
     fn parts(self) -> (StatusCode, &'static str, &'static str) {
         match self {
-            Self::BadRequest => (
-                StatusCode::BAD_REQUEST,
-                "bad-request",
-                "the request is malformed",
-            ),
-            Self::NoRoute => (
-                StatusCode::NOT_FOUND,
-                "no-route",
-                "no route takes this host and path",
-            ),
+            Self::BadRequest => {
+                (StatusCode::BAD_REQUEST, "bad-request", "the request is malformed")
+            }
+            Self::NoRoute => {
+                (StatusCode::NOT_FOUND, "no-route", "no route takes this host and path")
+            }
             Self::NoSuchRevision => (
                 StatusCode::NOT_FOUND,
                 "no-such-revision",
@@ -64,16 +60,12 @@ impl Own {
                 "nobody-ready",
                 "no instance is ready to answer; try again in a moment",
             ),
-            Self::BadGateway => (
-                StatusCode::BAD_GATEWAY,
-                "no-answer",
-                "the application did not answer properly",
-            ),
-            Self::Timeout => (
-                StatusCode::GATEWAY_TIMEOUT,
-                "timeout",
-                "the application did not answer in time",
-            ),
+            Self::BadGateway => {
+                (StatusCode::BAD_GATEWAY, "no-answer", "the application did not answer properly")
+            }
+            Self::Timeout => {
+                (StatusCode::GATEWAY_TIMEOUT, "timeout", "the application did not answer in time")
+            }
         }
     }
 
@@ -140,14 +132,7 @@ impl Ticket {
         if let Some(endpoint) = &endpoint {
             endpoint.begin(worker.index);
         }
-        Self {
-            worker: worker.index,
-            backend,
-            endpoint,
-            started,
-            failed: false,
-            counted: true,
-        }
+        Self { worker: worker.index, backend, endpoint, started, failed: false, counted: true }
     }
 
     /// The revision failed it.
@@ -228,11 +213,7 @@ impl EndpointBody {
         connection: Connection,
         worker: Rc<Worker>,
     ) -> Self {
-        let mut body = Self {
-            incoming,
-            running: Some((ticket, connection)),
-            worker,
-        };
+        let mut body = Self { incoming, running: Some((ticket, connection)), worker };
         body.end_if_complete();
         body
     }

@@ -60,24 +60,15 @@ pub enum ClientError {
 impl Client {
     /// A client of the proxy whose control socket this is. Connects with the first call.
     pub fn new(socket: impl Into<PathBuf>) -> Self {
-        Self {
-            socket: socket.into(),
-            idle: Mutex::default(),
-        }
+        Self { socket: socket.into(), idle: Mutex::default() }
     }
 
     /// Puts a table in force; returns when every new request follows it.
     pub async fn publish(&self, table: &ProxyTable) -> Result<Published, ClientError> {
         match self.call(&Request::Publish(table.clone())).await? {
-            Response::Published {
-                epoch,
-                membership,
-                address,
-            } => Ok(Published {
-                epoch,
-                membership,
-                address,
-            }),
+            Response::Published { epoch, membership, address } => {
+                Ok(Published { epoch, membership, address })
+            }
             other => Err(self.unexpected(&other)),
         }
     }
@@ -119,9 +110,7 @@ impl Client {
     async fn call(&self, request: &Request) -> Result<Response, ClientError> {
         let answered = tokio::time::timeout(CALL_TIMEOUT, self.exchange(request)).await;
         match answered {
-            Err(_) => Err(ClientError::Timeout {
-                socket: self.socket.clone(),
-            }),
+            Err(_) => Err(ClientError::Timeout { socket: self.socket.clone() }),
             Ok(Err(reason)) => Err(self.unreachable(&reason)),
             Ok(Ok(Response::Refused(refusal))) => Err(ClientError::Refused(refusal)),
             Ok(Ok(response)) => Ok(response),
@@ -132,7 +121,7 @@ impl Client {
         let mut line = serde_json::to_vec(request)?;
         line.push(b'\n');
         // The proxy may have been restarted since this connection was used.
-        while let Some(connection) = self.idle_connections().pop() {
+        while let Some(connection) = self.take_idle() {
             if let Ok(response) = self.exchange_on(connection, &line).await {
                 return Ok(response);
             }
@@ -160,15 +149,16 @@ impl Client {
         Ok(response)
     }
 
+    fn take_idle(&self) -> Option<BufReader<UnixStream>> {
+        self.idle_connections().pop()
+    }
+
     fn idle_connections(&self) -> std::sync::MutexGuard<'_, Vec<BufReader<UnixStream>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn unreachable(&self, reason: &dyn std::fmt::Display) -> ClientError {
-        ClientError::Unreachable {
-            socket: self.socket.clone(),
-            reason: reason.to_string(),
-        }
+        ClientError::Unreachable { socket: self.socket.clone(), reason: reason.to_string() }
     }
 
     fn unexpected(&self, response: &Response) -> ClientError {

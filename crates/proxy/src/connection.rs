@@ -125,17 +125,8 @@ pub(crate) async fn serve(
         return;
     }
     let worker = Rc::clone(&listed.worker);
-    let socket = Socket {
-        stream,
-        framing: Framing::new(),
-        activity: Arc::clone(&activity),
-    };
-    let client = Rc::new(Client {
-        worker: Rc::clone(&worker),
-        scope,
-        peer,
-        activity,
-    });
+    let socket = Socket { stream, framing: Framing::new(), activity: Arc::clone(&activity) };
+    let client = Rc::new(Client { worker: Rc::clone(&worker), scope, peer, activity });
     let service = service_fn(move |request: Request<Incoming>| {
         let client = Rc::clone(&client);
         async move { Ok::<_, Infallible>(forward::answer(client, request).await) }

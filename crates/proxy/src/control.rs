@@ -3,7 +3,10 @@
 use std::{
     os::unix::fs::PermissionsExt as _,
     path::Path,
-    sync::{Arc, Mutex as StdMutex, PoisonError},
+    sync::{
+        Arc, Mutex as StdMutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -27,8 +30,10 @@ const LONGEST_LINE: u64 = 64 << 20;
 pub(crate) struct Control {
     pub(crate) registry: Mutex<Registry>,
     pub(crate) meters: Arc<StdMutex<Meters>>,
-    /// Somebody asked the proxy to end.
+    /// Somebody asked the proxy to end, and it has stopped listening.
     pub(crate) end: Notify,
+    /// The workers have been told to end.
+    pub(crate) ending: AtomicBool,
 }
 
 /// Opens the control socket. The lock of the home is held, so what is left there is the dead
@@ -72,11 +77,7 @@ pub(crate) async fn maintain(control: Arc<Control>) {
     loop {
         tick.tick().await;
         control.registry.lock().await.bind_missing().await;
-        control
-            .meters
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .sweep(Instant::now());
+        control.meters.lock().unwrap_or_else(PoisonError::into_inner).sweep(Instant::now());
     }
 }
 
@@ -86,11 +87,7 @@ async fn converse(control: Arc<Control>, stream: UnixStream) {
     let mut line = Vec::new();
     loop {
         line.clear();
-        match (&mut reader)
-            .take(LONGEST_LINE)
-            .read_until(b'\n', &mut line)
-            .await
-        {
+        match (&mut reader).take(LONGEST_LINE).read_until(b'\n', &mut line).await {
             Ok(_) if line.last() == Some(&b'\n') => {}
             // A line that was cut off is no request.
             Ok(_) | Err(_) => return,
@@ -116,13 +113,10 @@ async fn answer(control: &Control, request: Request) -> Response {
         Request::Remove(scope) => control.registry.lock().await.remove(&scope).await,
         Request::Tables => Response::Tables(control.registry.lock().await.tables()),
         Request::Traffic(scope) => Response::Traffic(
-            control
-                .meters
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .read(&scope),
+            control.meters.lock().unwrap_or_else(PoisonError::into_inner).read(&scope),
         ),
         Request::Shutdown => {
+            control.ending.store(true, Relaxed);
             control.registry.lock().await.drain().await;
             control.end.notify_one();
             Response::Done

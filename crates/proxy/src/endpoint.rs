@@ -156,11 +156,9 @@ impl Endpoint {
         let ejection = self.ejection.get();
         self.ejection.set(match &connected {
             Ok(_) => Ejection::default(),
-            Err(_) => ejection.failed(
-                Instant::now(),
-                limits.ejection_first,
-                limits.ejection_longest,
-            ),
+            Err(_) => {
+                ejection.failed(Instant::now(), limits.ejection_first, limits.ejection_longest)
+            }
         });
         connected
     }

@@ -114,10 +114,7 @@ async fn exchange(
 
 /// The target of the request to the backend.
 fn stripped<B>(route: &LocalRoute, request: &Request<B>) -> Result<Uri, String> {
-    let whole = request
-        .uri()
-        .path_and_query()
-        .map_or("/", http::uri::PathAndQuery::as_str);
+    let whole = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     let target = match routing::upstream_path(&route.rule, whole) {
         Stripped::Whole(same)
             if same.len() == whole.len() && request.uri().authority().is_none() =>
@@ -127,9 +124,7 @@ fn stripped<B>(route: &LocalRoute, request: &Request<B>) -> Result<Uri, String> 
         Stripped::Whole(path) => path.to_owned(),
         Stripped::WithSlash(rest) => format!("/{rest}"),
     };
-    target
-        .parse()
-        .map_err(|_| "the path without the route's prefix is no path".to_owned())
+    target.parse().map_err(|_| "the path without the route's prefix is no path".to_owned())
 }
 
 /// The request as an endpoint gets it.
@@ -141,11 +136,8 @@ fn outgoing(
     websocket: bool,
 ) -> Request<RequestBody> {
     let (mut parts, incoming) = request.into_parts();
-    let body = if incoming.is_end_stream() {
-        RequestBody::empty()
-    } else {
-        RequestBody::new(incoming)
-    };
+    let body =
+        if incoming.is_end_stream() { RequestBody::empty() } else { RequestBody::new(incoming) };
     let origin = Origin {
         peer: client.peer.ip(),
         host,
@@ -219,10 +211,7 @@ struct Search<'a> {
 impl Search<'_> {
     fn route<'t>(&self, table: &'t LocalTable) -> Option<&'t LocalRoute> {
         let host = head::without_port(self.host.to_str().unwrap_or_default());
-        table
-            .routes
-            .iter()
-            .find(|route| routing::matches(&route.rule, host, self.path))
+        table.routes.iter().find(|route| routing::matches(&route.rule, host, self.path))
     }
 
     /// Who is asked next. Follows the table in force at this moment, and counts the request in
@@ -255,9 +244,7 @@ impl Search<'_> {
 
     fn backend(&self, route: &LocalRoute) -> Result<Rc<Backend>, Refused> {
         let has_failed = |backend: &Backend| {
-            self.failed
-                .iter()
-                .any(|failed| failed.revision == backend.revision)
+            self.failed.iter().any(|failed| failed.revision == backend.revision)
         };
         if let Some(name) = self.asked_for {
             let named = route
@@ -312,11 +299,7 @@ impl Search<'_> {
                 // The other revision is a folder; the request was meant for a program.
                 Target::Files(..) => return Err(Own::BadGateway.into()),
             };
-            let idle = if only_new {
-                None
-            } else {
-                endpoint.take_idle(!repeatable)
-            };
+            let idle = if only_new { None } else { endpoint.take_idle(!repeatable) };
             let is_new = idle.is_none();
             let connected = match idle {
                 Some(connection) => Ok(connection),
@@ -333,14 +316,7 @@ impl Search<'_> {
                 }
             };
             let copy = (resends > 0).then(|| copy_of(&request));
-            match transmit(
-                &mut connection,
-                request,
-                body.as_deref(),
-                limits.answer_head,
-            )
-            .await
-            {
+            match transmit(&mut connection, request, body.as_deref(), limits.answer_head).await {
                 Sent::Answered(response) => return Ok((response, ticket, connection)),
                 Sent::Unsent(unsent) => {
                     request = unsent;
@@ -351,17 +327,15 @@ impl Search<'_> {
                     ticket.discard();
                     return Err(Own::BadRequest.into());
                 }
-                Sent::Broken => match copy {
-                    Some(copy) => {
-                        resends -= 1;
-                        request = copy;
-                        only_new = true;
-                    }
-                    None => {
+                Sent::Broken => {
+                    let Some(copy) = copy else {
                         ticket.fail();
                         return Err(Own::BadGateway.into());
-                    }
-                },
+                    };
+                    resends -= 1;
+                    request = copy;
+                    only_new = true;
+                }
                 Sent::TimedOut => {
                     ticket.fail();
                     return Err(Own::Timeout.into());
@@ -439,10 +413,7 @@ pub(crate) struct RequestBody {
 
 impl RequestBody {
     fn empty() -> Self {
-        Self {
-            incoming: None,
-            progress: None,
-        }
+        Self { incoming: None, progress: None }
     }
 
     fn new(incoming: Incoming) -> Self {
@@ -480,8 +451,6 @@ impl Body for RequestBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming
-            .as_ref()
-            .map_or(SizeHint::with_exact(0), Body::size_hint)
+        self.incoming.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
     }
 }

@@ -58,10 +58,7 @@ pub(crate) fn check(
         return Err(Malformed::HostValue);
     }
     if let Some(authority) = uri.authority()
-        && !authority
-            .as_str()
-            .as_bytes()
-            .eq_ignore_ascii_case(host.as_bytes())
+        && !authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes())
     {
         return Err(Malformed::OtherHost);
     }
@@ -79,10 +76,7 @@ pub(crate) fn check(
             http::header::COOKIE,
             REVISION,
         ];
-        if kept
-            .iter()
-            .any(|name| token.eq_ignore_ascii_case(name.as_str()))
-        {
+        if kept.iter().any(|name| token.eq_ignore_ascii_case(name.as_str())) {
             return Err(Malformed::Nominated);
         }
     }
@@ -149,11 +143,7 @@ pub(crate) fn to_endpoint(
 
 /// Makes an endpoint's headers those of the answer to the client.
 pub(crate) fn to_client(headers: &mut HeaderMap, switching: bool) {
-    let upgrade = if switching {
-        headers.remove(UPGRADE)
-    } else {
-        None
-    };
+    let upgrade = if switching { headers.remove(UPGRADE) } else { None };
     remove_hop_by_hop(headers);
     if let Some(upgrade) = upgrade {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
@@ -228,11 +218,7 @@ mod tests {
             ("/", vec![("host", "[::1]:80")], Ok("[::1]:80")),
             ("http://A:80/x", vec![("host", "a:80")], Ok("a:80")),
             ("/", vec![], Err(Malformed::HostCount)),
-            (
-                "/",
-                vec![("host", "a"), ("host", "a")],
-                Err(Malformed::HostCount),
-            ),
+            ("/", vec![("host", "a"), ("host", "a")], Err(Malformed::HostCount)),
             ("/", vec![("host", "a/b")], Err(Malformed::HostValue)),
             ("/", vec![("host", "u@a")], Err(Malformed::HostValue)),
             ("/", vec![("host", "a, b")], Err(Malformed::HostValue)),
@@ -256,12 +242,9 @@ mod tests {
 
     #[test]
     fn ports_are_no_part_of_a_host() {
-        for (given, wanted) in [
-            ("a", "a"),
-            ("a:80", "a"),
-            ("[::1]", "[::1]"),
-            ("[::1]:80", "[::1]"),
-        ] {
+        for (given, wanted) in
+            [("a", "a"), ("a:80", "a"), ("[::1]", "[::1]"), ("[::1]:80", "[::1]")]
+        {
             assert_eq!(without_port(given), wanted);
         }
     }

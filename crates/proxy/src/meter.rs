@@ -44,9 +44,7 @@ pub(crate) struct RevisionMeter {
 
 impl RevisionMeter {
     pub(crate) fn new(workers: usize) -> Self {
-        Self {
-            shards: shards(workers),
-        }
+        Self { shards: shards(workers) }
     }
 
     /// Counts a request that ended.
@@ -83,9 +81,7 @@ pub(crate) struct Gauge {
 
 impl Gauge {
     pub(crate) fn new(workers: usize) -> Self {
-        Self {
-            shards: shards(workers),
-        }
+        Self { shards: shards(workers) }
     }
 
     /// One more.
@@ -100,10 +96,7 @@ impl Gauge {
 
     /// How many there are.
     pub(crate) fn read(&self) -> u64 {
-        self.shards
-            .iter()
-            .map(|Shard(shard)| shard.load(Acquire))
-            .sum()
+        self.shards.iter().map(|Shard(shard)| shard.load(Acquire)).sum()
     }
 }
 
@@ -117,10 +110,7 @@ mod tests {
         meter.record(0, false, Duration::from_micros(10));
         meter.record(1, true, Duration::from_micros(10));
         let read = meter.read();
-        assert_eq!(
-            (read.requests, read.errors, read.latency.count()),
-            (2, 1, 2)
-        );
+        assert_eq!((read.requests, read.errors, read.latency.count()), (2, 1, 2));
         let gauge = Gauge::new(2);
         gauge.add(0);
         gauge.add(1);

@@ -47,17 +47,9 @@ pub(crate) struct Registry {
 impl Registry {
     /// No scopes yet.
     pub(crate) fn new(home: PathBuf, workers: Vec<Handle>, limits: &Limits) -> Self {
-        let meters = Meters {
-            workers: workers.len(),
-            kept: limits.counters_kept,
-            scopes: HashMap::new(),
-        };
-        Self {
-            home,
-            workers,
-            scopes: BTreeMap::new(),
-            meters: Arc::new(Mutex::new(meters)),
-        }
+        let meters =
+            Meters { workers: workers.len(), kept: limits.counters_kept, scopes: HashMap::new() };
+        Self { home, workers, scopes: BTreeMap::new(), meters: Arc::new(Mutex::new(meters)) }
     }
 
     /// The counters, which can be read while a table is being published.
@@ -73,11 +65,7 @@ impl Registry {
                 tracing::error!(scope = %table.scope, %refusal, "a stored table is not served");
                 continue;
             }
-            let served = Served {
-                table,
-                address,
-                listener: None,
-            };
+            let served = Served { table, address, listener: None };
             let scope = served.table.scope.clone();
             if let Err(error) = self.install(&served.table, None).await {
                 tracing::error!(%scope, %error, "a stored table is not served");
@@ -120,11 +108,7 @@ impl Registry {
     /// Puts a table in force.
     pub(crate) async fn publish(&mut self, table: ProxyTable) -> Response {
         match self.try_publish(table).await {
-            Ok((epoch, membership, address)) => Response::Published {
-                epoch,
-                membership,
-                address,
-            },
+            Ok((epoch, membership, address)) => Response::Published { epoch, membership, address },
             Err(refusal) => Response::Refused(refusal),
         }
     }
@@ -161,11 +145,7 @@ impl Registry {
             let former = self.scopes.remove(&scope);
             former.and_then(|served| served.listener)
         });
-        let served = Served {
-            table,
-            address,
-            listener,
-        };
+        let served = Served { table, address, listener };
         self.scopes.insert(scope, served);
         installed.map_err(invalid)?;
         Ok((order.0, order.1, address))
@@ -180,12 +160,7 @@ impl Registry {
         if let Err(refusal) = self.store(kept).await {
             return Response::Refused(refusal);
         }
-        let told = self
-            .tell(|done| Command::Remove {
-                scope: scope.clone(),
-                done,
-            })
-            .await;
+        let told = self.tell(|done| Command::Remove { scope: scope.clone(), done }).await;
         self.scopes.remove(scope);
         match told {
             Ok(()) => Response::Done,
@@ -247,19 +222,14 @@ impl Registry {
             answers.push(answer);
         }
         for answer in answers {
-            answer
-                .await
-                .map_err(|_| "a worker of the proxy has ended".to_owned())?;
+            answer.await.map_err(|_| "a worker of the proxy has ended".to_owned())?;
         }
         Ok(())
     }
 
     async fn store_with(&self, table: &ProxyTable, address: SocketAddr) -> Result<(), Refusal> {
         let mut tables = self.stored(|scope| *scope != table.scope);
-        tables.push(StoredTable {
-            table: table.clone(),
-            address,
-        });
+        tables.push(StoredTable { table: table.clone(), address });
         self.store(tables).await
     }
 
@@ -267,10 +237,7 @@ impl Registry {
         self.scopes
             .values()
             .filter(|served| keep(&served.table.scope))
-            .map(|served| StoredTable {
-                table: served.table.clone(),
-                address: served.address,
-            })
+            .map(|served| StoredTable { table: served.table.clone(), address: served.address })
             .collect()
     }
 
@@ -283,9 +250,7 @@ impl Registry {
             Err(error) => error.to_string(),
         };
         let home = self.home.display();
-        Err(invalid(format!(
-            "the tables could not be stored in {home}: {reason}"
-        )))
+        Err(invalid(format!("the tables could not be stored in {home}: {reason}")))
     }
 
     fn lock_meters(&self) -> MutexGuard<'_, Meters> {
@@ -361,9 +326,7 @@ impl Meters {
     pub(crate) fn sweep(&mut self, now: Instant) {
         let kept = self.kept;
         self.scopes.retain(|_, meters| {
-            meters
-                .instances
-                .retain(|_, gauge| Arc::strong_count(gauge) > 1);
+            meters.instances.retain(|_, gauge| Arc::strong_count(gauge) > 1);
             meters.revisions.retain(|_, revision| {
                 if Arc::strong_count(&revision.meter) > 1 {
                     revision.unused_since = None;
@@ -379,25 +342,18 @@ impl Meters {
     fn compile(&mut self, table: &ProxyTable) -> LiveTable {
         let workers = self.workers;
         let gauge = || Arc::new(Gauge::new(workers));
-        let meters = self
-            .scopes
-            .entry(table.scope.clone())
-            .or_insert_with(|| ScopeMeters {
-                revisions: HashMap::new(),
-                instances: HashMap::new(),
-                unanswered: gauge(),
-            });
+        let meters = self.scopes.entry(table.scope.clone()).or_insert_with(|| ScopeMeters {
+            revisions: HashMap::new(),
+            instances: HashMap::new(),
+            unanswered: gauge(),
+        });
         let mut routes = Vec::with_capacity(table.routes.len());
         for route in &table.routes {
             let mut backends = Vec::with_capacity(route.backends.len());
             for backend in &route.backends {
-                let kept = meters
-                    .revisions
-                    .entry(backend.revision.clone())
-                    .or_insert_with(|| Kept {
-                        meter: Arc::new(RevisionMeter::new(workers)),
-                        unused_since: None,
-                    });
+                let kept = meters.revisions.entry(backend.revision.clone()).or_insert_with(|| {
+                    Kept { meter: Arc::new(RevisionMeter::new(workers)), unused_since: None }
+                });
                 let upstream = match &backend.upstream {
                     Upstream::Endpoints(endpoints) => LiveUpstream::Endpoints(
                         endpoints
@@ -426,15 +382,9 @@ impl Meters {
                     upstream,
                 });
             }
-            routes.push(LiveRoute {
-                rule: route.rule.clone(),
-                backends,
-            });
+            routes.push(LiveRoute { rule: route.rule.clone(), backends });
         }
         routing::sort(&mut routes, |route| &route.rule);
-        LiveTable {
-            routes,
-            unanswered: Some(Arc::clone(&meters.unanswered)),
-        }
+        LiveTable { routes, unanswered: Some(Arc::clone(&meters.unanswered)) }
     }
 }

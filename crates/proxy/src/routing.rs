@@ -15,9 +15,7 @@ pub(crate) fn sort<R>(routes: &mut [R], rule: impl Fn(&R) -> &RouteRule) {
 
 /// Whether the request is for this route.
 pub(crate) fn matches(rule: &RouteRule, host: &str, path: &str) -> bool {
-    rule.host
-        .as_deref()
-        .is_none_or(|wanted| wanted.eq_ignore_ascii_case(host))
+    rule.host.as_deref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(host))
         && path
             .strip_prefix(prefix(rule))
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || prefix(rule).is_empty())
@@ -54,11 +52,7 @@ mod tests {
     use super::*;
 
     fn rule(host: Option<&str>, path: &str) -> RouteRule {
-        RouteRule {
-            host: host.map(str::to_owned),
-            path: path.into(),
-            strip_prefix: true,
-        }
+        RouteRule { host: host.map(str::to_owned), path: path.into(), strip_prefix: true }
     }
 
     #[test]
@@ -85,11 +79,7 @@ mod tests {
             ("shop.example", "/z", (Some("shop.example"), "/")),
         ] {
             let found = rules.iter().find(|rule| matches(rule, host, path)).unwrap();
-            assert_eq!(
-                (found.host.as_deref(), found.path.as_str()),
-                wanted,
-                "{host}{path}"
-            );
+            assert_eq!((found.host.as_deref(), found.path.as_str()), wanted, "{host}{path}");
         }
         assert!(!matches(&rule(None, "/api"), "x", "/"));
     }

@@ -2,7 +2,10 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -73,27 +76,16 @@ pub fn run(options: Options) -> Result<(), Error> {
 
 /// Runs a proxy with other limits than the default ones.
 pub fn run_with(options: Options, limits: Limits) -> Result<(), Error> {
-    let Options {
-        home,
-        socket,
-        workers,
-    } = options;
+    let Options { home, socket, workers } = options;
     let lock = take_home(&home)?;
-    let stored = disk::load(&home).map_err(|source| Error::Home {
-        home: home.clone(),
-        source,
-    })?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(Error::Start)?;
+    let stored = disk::load(&home).map_err(|source| Error::Home { home: home.clone(), source })?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;
     let threads = worker::start(workers.max(1), limits).map_err(Error::Start)?;
     let handles = threads.handles();
     let outcome = runtime.block_on(async {
-        let listener = control::listen(&socket).map_err(|source| Error::Socket {
-            socket: socket.clone(),
-            source,
-        })?;
+        let listener = control::listen(&socket)
+            .map_err(|source| Error::Socket { socket: socket.clone(), source })?;
         let mut terminate = signal(SignalKind::terminate()).map_err(Error::Start)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Start)?;
         let mut registry = Registry::new(home, handles, &limits);
@@ -103,6 +95,7 @@ pub fn run_with(options: Options, limits: Limits) -> Result<(), Error> {
             registry: tokio::sync::Mutex::new(registry),
             meters,
             end: tokio::sync::Notify::new(),
+            ending: AtomicBool::new(false),
         });
         tracing::info!(socket = %socket.display(), "the proxy runs");
         // Goes on while requests in flight end, so that what still drains can be asked.
@@ -112,7 +105,9 @@ pub fn run_with(options: Options, limits: Limits) -> Result<(), Error> {
             () = control.end.notified() => {}
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
-            () = threads.any_ended() => return Err(Error::Worker),
+            () = threads.any_ended() => if !control.ending.load(Relaxed) {
+                return Err(Error::Worker);
+            },
         }
         control.registry.lock().await.drain().await;
         threads.all_ended().await;
@@ -127,16 +122,10 @@ pub fn run_with(options: Options, limits: Limits) -> Result<(), Error> {
 }
 
 fn take_home(home: &Path) -> Result<Lock, Error> {
-    let unusable = |source| Error::Home {
-        home: home.to_owned(),
-        source,
-    };
+    let unusable = |source| Error::Home { home: home.to_owned(), source };
     std::fs::create_dir_all(home).map_err(unusable)?;
     Lock::take(&home.join("proxy.lock")).map_err(|error| match error {
-        LockError::Held(pid) => Error::AlreadyRunning {
-            home: home.to_owned(),
-            pid,
-        },
+        LockError::Held(pid) => Error::AlreadyRunning { home: home.to_owned(), pid },
         LockError::Io(source) => unusable(source),
     })
 }

@@ -21,10 +21,9 @@ pub(crate) fn admit(current: Option<&ProxyTable>, new: &ProxyTable) -> Result<Ad
     };
     let order = (new.epoch, new.membership).cmp(&(current.epoch, current.membership));
     match order {
-        std::cmp::Ordering::Less => Err(Refusal::Stale {
-            epoch: current.epoch,
-            membership: current.membership,
-        }),
+        std::cmp::Ordering::Less => {
+            Err(Refusal::Stale { epoch: current.epoch, membership: current.membership })
+        }
         std::cmp::Ordering::Greater => Ok(Admission::Replace),
         std::cmp::Ordering::Equal if new == current => Ok(Admission::Same),
         std::cmp::Ordering::Equal => Err(invalid(format!(
@@ -38,11 +37,7 @@ pub(crate) fn admit(current: Option<&ProxyTable>, new: &ProxyTable) -> Result<Ad
 pub(crate) fn check(table: &ProxyTable) -> Result<(), Refusal> {
     let mut rules = BTreeSet::new();
     for route in &table.routes {
-        let name = format!(
-            "route {}{}",
-            route.rule.host.as_deref().unwrap_or(""),
-            route.rule.path
-        );
+        let name = format!("route {}{}", route.rule.host.as_deref().unwrap_or(""), route.rule.path);
         if !route.rule.path.starts_with('/') {
             return Err(invalid(format!("{name}: the path does not start with `/`")));
         }
@@ -52,11 +47,8 @@ pub(crate) fn check(table: &ProxyTable) -> Result<(), Refusal> {
         )) {
             return Err(invalid(format!("{name} is there twice")));
         }
-        let shares: u64 = route
-            .backends
-            .iter()
-            .map(|backend| u64::from(backend.share.hundredths()))
-            .sum();
+        let shares: u64 =
+            route.backends.iter().map(|backend| u64::from(backend.share.hundredths())).sum();
         if !route.backends.is_empty() && shares != 10_000 {
             return Err(invalid(format!(
                 "{name}: the shares add up to {shares} hundredths of a percent instead of 10000"
@@ -104,11 +96,7 @@ mod tests {
             membership,
             listen: Listen::Automatic,
             routes: vec![ProxyRoute {
-                rule: RouteRule {
-                    host: None,
-                    path: "/".into(),
-                    strip_prefix: false,
-                },
+                rule: RouteRule { host: None, path: "/".into(), strip_prefix: false },
                 backends: shares
                     .iter()
                     .enumerate()
@@ -130,16 +118,10 @@ mod tests {
         assert_eq!(admitted(&table(4, 0, &[100])), Ok(Admission::Replace));
         assert_eq!(admitted(&table(3, 6, &[100])), Ok(Admission::Replace));
         assert_eq!(admitted(&table(3, 5, &[100])), Ok(Admission::Same));
-        let stale = Err(Refusal::Stale {
-            epoch: Epoch(3),
-            membership: 5,
-        });
+        let stale = Err(Refusal::Stale { epoch: Epoch(3), membership: 5 });
         assert_eq!(admitted(&table(3, 4, &[100])), stale);
         assert_eq!(admitted(&table(2, 9, &[100])), stale);
-        assert!(matches!(
-            admitted(&table(3, 5, &[50, 50])),
-            Err(Refusal::Invalid { .. })
-        ));
+        assert!(matches!(admitted(&table(3, 5, &[50, 50])), Err(Refusal::Invalid { .. })));
     }
 
     #[test]
@@ -151,10 +133,8 @@ mod tests {
         let mut relative = table(1, 1, &[100]);
         relative.routes[0].rule.path = "api".into();
         let mut folder = table(1, 1, &[100]);
-        folder.routes[0].backends[0].upstream = Upstream::Files {
-            root: "dist".into(),
-            single_page: false,
-        };
+        folder.routes[0].backends[0].upstream =
+            Upstream::Files { root: "dist".into(), single_page: false };
         let mut same_revision = table(1, 1, &[90, 10]);
         same_revision.routes[0].backends[1].revision = RevisionId::new("api@0");
         for bad in [

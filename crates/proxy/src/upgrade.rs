@@ -1,4 +1,4 @@
-//! Connections that become something else: WebSockets.
+//! Connections that become something else, as for a `WebSocket`.
 
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -7,7 +7,7 @@ use tokio::task::spawn_local;
 use crate::{answer::Ticket, connection::Busy, worker::Upgraded};
 
 /// Carries bytes both ways until both sides have ended. The request stays in flight until then;
-/// it is counted when it was answered, since how long a WebSocket lives is no latency.
+/// it is counted when it was answered, since how long a `WebSocket` lives is no latency.
 pub(crate) fn carry(
     client: OnUpgrade,
     endpoint: OnUpgrade,

@@ -39,18 +39,11 @@ pub(crate) enum Command {
         done: oneshot::Sender<()>,
     },
     /// Forget a scope.
-    Remove {
-        scope: Scope,
-        done: oneshot::Sender<()>,
-    },
+    Remove { scope: Scope, done: oneshot::Sender<()> },
     /// Stop listening, end when nothing is in flight.
     Drain { done: oneshot::Sender<()> },
     /// Another worker has more to do: take this connection.
-    Connection {
-        scope: Scope,
-        stream: std::net::TcpStream,
-        peer: SocketAddr,
-    },
+    Connection { scope: Scope, stream: std::net::TcpStream, peer: SocketAddr },
 }
 
 /// The control thread's end of a worker.
@@ -117,27 +110,17 @@ pub(crate) fn start(count: usize, limits: Limits) -> std::io::Result<Threads> {
         .map(|_| {
             let (commands, receiver) = mpsc::unbounded_channel();
             let connections = Arc::default();
-            let handle = Handle {
-                commands,
-                connections,
-            };
+            let handle = Handle { commands, connections };
             (handle, receiver)
         })
         .unzip();
-    let mut threads = Threads {
-        handles,
-        joins: Vec::new(),
-        ended,
-    };
+    let mut threads = Threads { handles, joins: Vec::new(), ended };
     for (index, receiver) in receivers.into_iter().enumerate() {
         let handles = threads.handles();
         let ended = EndNotice(Arc::clone(&threads.ended));
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let join = std::thread::Builder::new()
-            .name(format!("worker-{index}"))
-            .spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let join =
+            std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
                 let _ended = ended;
                 let worker = Rc::new(Worker::new(index, limits, handles));
                 LocalSet::new().block_on(&runtime, worker.run(receiver));
@@ -307,30 +290,19 @@ impl Worker {
 
     fn follow(self: &Rc<Self>, command: Command) {
         match command {
-            Command::Table {
-                scope,
-                table,
-                listener,
-                done,
-            } => {
+            Command::Table { scope, table, listener, done } => {
                 let local = Rc::new(self.localise(&table));
-                let state = Rc::clone(
-                    self.scopes
-                        .borrow_mut()
-                        .entry(scope.clone())
-                        .or_insert_with(|| {
-                            Rc::new(ScopeState {
-                                scope,
-                                table: RefCell::default(),
-                                accepting: RefCell::default(),
-                                removed: Cell::new(false),
-                            })
-                        }),
-                );
+                let state =
+                    Rc::clone(self.scopes.borrow_mut().entry(scope.clone()).or_insert_with(|| {
+                        Rc::new(ScopeState {
+                            scope,
+                            table: RefCell::default(),
+                            accepting: RefCell::default(),
+                            removed: Cell::new(false),
+                        })
+                    }));
                 state.table.replace(local);
-                self.endpoints
-                    .borrow_mut()
-                    .retain(|_, endpoint| endpoint.strong_count() > 0);
+                self.endpoints.borrow_mut().retain(|_, endpoint| endpoint.strong_count() > 0);
                 let former = listener.and_then(|listener| self.listen(&state, listener));
                 when_closed(former.into_iter().collect(), done);
             }
@@ -344,11 +316,7 @@ impl Worker {
                 when_closed(former.into_iter().collect(), done);
             }
             Command::Drain { done } => drop(done.send(())),
-            Command::Connection {
-                scope,
-                stream,
-                peer,
-            } => {
+            Command::Connection { scope, stream, peer } => {
                 let state = self.scopes.borrow().get(&scope).cloned();
                 // The scope may have been removed on the way.
                 if let Some(state) = state {
@@ -460,22 +428,11 @@ impl Worker {
         let number = self.next_connection.get();
         self.next_connection.set(number + 1);
         let activity = Arc::new(Activity::new());
-        let listed = Listed {
-            worker: Rc::clone(self),
-            number,
-        };
+        let listed = Listed { worker: Rc::clone(self), number };
         self.workers[self.index].connections.fetch_add(1, Relaxed);
-        let task = spawn_local(connection::serve(
-            listed,
-            scope,
-            stream,
-            peer,
-            Arc::clone(&activity),
-        ));
-        let open = Open {
-            activity,
-            task: task.abort_handle(),
-        };
+        let task =
+            spawn_local(connection::serve(listed, scope, stream, peer, Arc::clone(&activity)));
+        let open = Open { activity, task: task.abort_handle() };
         self.open.borrow_mut().insert(number, open);
     }
 
@@ -519,9 +476,7 @@ pub(crate) struct Listed {
 impl Drop for Listed {
     fn drop(&mut self) {
         self.worker.open.borrow_mut().remove(&self.number);
-        self.worker.workers[self.worker.index]
-            .connections
-            .fetch_sub(1, Relaxed);
+        self.worker.workers[self.worker.index].connections.fetch_sub(1, Relaxed);
     }
 }
 

@@ -21,20 +21,12 @@ pub(crate) struct FileBody {
 
 impl FileBody {
     pub(crate) fn new(file: File, offset: u64, length: u64) -> Self {
-        Self {
-            file: Some(file),
-            offset,
-            left: length,
-        }
+        Self { file: Some(file), offset, left: length }
     }
 
     /// Nothing.
     pub(crate) fn empty() -> Self {
-        Self {
-            file: None,
-            offset: 0,
-            left: 0,
-        }
+        Self { file: None, offset: 0, left: 0 }
     }
 
     /// How many bytes are still to come.

@@ -36,14 +36,12 @@ pub(crate) fn parse(value: &str, length: u64) -> Range {
         (Some(first), _) if first >= length => Range::Unsatisfiable,
         (None, Some(0)) => Range::Unsatisfiable,
         (None, Some(_)) if length == 0 => Range::Unsatisfiable,
-        (Some(first), last) => Range::Part {
-            first,
-            last: last.unwrap_or(u64::MAX).min(length - 1),
-        },
-        (None, Some(suffix)) => Range::Part {
-            first: length.saturating_sub(suffix),
-            last: length - 1,
-        },
+        (Some(first), last) => {
+            Range::Part { first, last: last.unwrap_or(u64::MAX).min(length - 1) }
+        }
+        (None, Some(suffix)) => {
+            Range::Part { first: length.saturating_sub(suffix), last: length - 1 }
+        }
     }
 }
 

@@ -50,11 +50,7 @@ impl Site {
     pub(crate) fn new(root: PathBuf, single_page: bool, revision: &RevisionId) -> Self {
         let mut hasher = DefaultHasher::new();
         revision.hash(&mut hasher);
-        Self {
-            root,
-            single_page,
-            tag: hasher.finish(),
-        }
+        Self { root, single_page, tag: hasher.finish() }
     }
 
     /// Answers a request for `target`, which is the request's own without the route's prefix.
@@ -75,10 +71,7 @@ impl Site {
         };
         let response = response.unwrap_or_else(|error| {
             tracing::warn!(root = %self.root.display(), %error, "a file cannot be served");
-            text(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "The file cannot be read.\n",
-            )
+            text(StatusCode::INTERNAL_SERVER_ERROR, "The file cannot be read.\n")
         });
         if response.status().is_server_error() {
             ticket.fail();
@@ -118,29 +111,18 @@ impl Site {
         path: &Path,
     ) -> std::io::Result<Response<Content>> {
         let headers = request.headers();
-        let extension = path
-            .extension()
-            .and_then(|name| name.to_str())
-            .unwrap_or("");
+        let extension = path.extension().and_then(|name| name.to_str()).unwrap_or("");
         let (file, metadata, encoding) = open_encoded(root, path, headers)?;
         let length = metadata.len();
         let tag = self.entity_tag(&metadata, encoding);
 
         let mut response = Response::new(Content::File(FileBody::empty()));
         let out = response.headers_mut();
-        let cache = if extension.starts_with("htm") {
-            "no-cache"
-        } else {
-            "public, max-age=3600"
-        };
+        let cache = if extension.starts_with("htm") { "no-cache" } else { "public, max-age=3600" };
         out.insert(CACHE_CONTROL, HeaderValue::from_static(cache));
         out.insert(ETAG, tag.clone());
         out.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
-        if headers
-            .get_all(IF_NONE_MATCH)
-            .iter()
-            .any(|known| names_tag(known, &tag))
-        {
+        if headers.get_all(IF_NONE_MATCH).iter().any(|known| names_tag(known, &tag)) {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             return Ok(response);
         }
@@ -153,10 +135,7 @@ impl Site {
         let (first, count) = match wanted_range(headers, &tag, length) {
             Range::Whole => (0, length),
             Range::Part { first, last } => {
-                out.insert(
-                    CONTENT_RANGE,
-                    value(&format!("bytes {first}-{last}/{length}"))?,
-                );
+                out.insert(CONTENT_RANGE, value(&format!("bytes {first}-{last}/{length}"))?);
                 *response.status_mut() = StatusCode::PARTIAL_CONTENT;
                 (first, last - first + 1)
             }
@@ -267,13 +246,9 @@ fn accepts(headers: &HeaderMap, encoding: &str) -> bool {
         .flat_map(|value| value.split(','))
         .any(|choice| {
             let mut parts = choice.split(';').map(str::trim);
-            parts
-                .next()
-                .is_some_and(|name| name.eq_ignore_ascii_case(encoding))
+            parts.next().is_some_and(|name| name.eq_ignore_ascii_case(encoding))
                 && !parts.any(|weight| {
-                    weight
-                        .strip_prefix("q=")
-                        .is_some_and(|weight| weight.parse() == Ok(0.0_f32))
+                    weight.strip_prefix("q=").is_some_and(|weight| weight.parse() == Ok(0.0_f32))
                 })
         })
 }
@@ -315,10 +290,7 @@ fn text(status: StatusCode, sentence: &'static str) -> Response<Content> {
 
 /// To the same path with a slash, so that relative links in its index work.
 fn redirect(uri: &Uri) -> Response<Content> {
-    let query = uri
-        .query()
-        .map(|query| format!("?{query}"))
-        .unwrap_or_default();
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     let Ok(location) = HeaderValue::from_str(&format!("{}/{query}", uri.path())) else {
         return text(StatusCode::NOT_FOUND, "There is no such page.\n");
     };

@@ -1,0 +1,12 @@
+//! A real proxy with real sockets on both sides.
+
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
+mod changing;
+mod failing;
+mod files;
+mod harness;
+mod hostile;
+mod passing;
+mod persisting;
+mod upstream;
