@@ -21,7 +21,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tidegate_shim::JobState;
 use tidegate_types::{Artifact, ComponentName, ProjectName, Release};
 
-use crate::build::BuildError;
+use crate::failure::BuildError;
 
 /// A former build is gone this soon after it was killed.
 const KILL_DEADLINE: Duration = Duration::from_secs(30);
