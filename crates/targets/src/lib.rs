@@ -5,11 +5,15 @@
 //! failure means is decided above. Every call is idempotent, so that a control plane that was
 //! killed in the middle of one repeats it.
 
+mod process;
+
 use async_trait::async_trait;
 use tidegate_types::{
     Epoch, LogLine, Observation, RevisionId, RouteTable, Scope, WantedRevision, data_plane::Traffic,
 };
 use tokio::sync::watch;
+
+pub use process::{Options, ProcessTarget, inherited_environment};
 
 /// What runs revisions and moves traffic between them.
 #[async_trait]

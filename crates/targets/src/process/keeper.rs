@@ -1,0 +1,206 @@
+//! Keeps the proxy running: a process of its own that outlives us.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{Read, Seek, SeekFrom},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use tidegate_proxy::client::Client;
+use tokio::{io::AsyncReadExt, net::UnixStream, sync::watch, task::AbortHandle};
+
+use super::layout::Layout;
+
+/// A proxy that does not answer on its socket by then is in trouble.
+const START_LIMIT: Duration = Duration::from_secs(10);
+/// Between two looks while it starts.
+const TICK: Duration = Duration::from_millis(5);
+/// The longest pause before another start.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Its log is put aside when it is started and the log is longer than this.
+const LONGEST_LOG: u64 = 10 << 20;
+
+/// What is known about the proxy process.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct ProxyState {
+    /// Grows with every proxy process, so that what is known of a former one is forgotten.
+    pub(crate) generation: u64,
+    /// It answers on its socket.
+    pub(crate) connected: bool,
+    /// Why it does not run.
+    pub(crate) problem: Option<String>,
+}
+
+/// Keeps the proxy running for as long as it is kept itself.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    client: Client,
+    state: watch::Receiver<ProxyState>,
+    task: AbortHandle,
+}
+
+impl Keeper {
+    /// Finds the proxy or starts it, now and whenever it has ended.
+    pub(crate) fn start(layout: &Layout, executable: PathBuf) -> Result<Self, String> {
+        let socket = layout.socket()?;
+        let (sender, state) = watch::channel(ProxyState::default());
+        let launch = Launch {
+            executable,
+            home: layout.home().to_owned(),
+            folder: layout.proxy(),
+            child: None,
+        };
+        let task = tokio::spawn(keep(socket.clone(), launch, sender));
+        Ok(Self { client: Client::new(socket), state, task: task.abort_handle() })
+    }
+
+    pub(crate) const fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(crate) fn state(&self) -> watch::Receiver<ProxyState> {
+        self.state.clone()
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.state.borrow().connected
+    }
+
+    /// Waits until the proxy runs; an error says why it does not.
+    pub(crate) async fn connected(&self, limit: Duration) -> Result<(), String> {
+        let mut state = self.state.clone();
+        let connected = state.wait_for(|state| state.connected);
+        match tokio::time::timeout(limit, connected).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(self
+                .state
+                .borrow()
+                .problem
+                .clone()
+                .unwrap_or_else(|| "the proxy does not answer".to_owned())),
+        }
+    }
+
+    /// Does not start it again.
+    pub(crate) fn let_go(&self) {
+        self.task.abort();
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.let_go();
+    }
+}
+
+async fn keep(socket: PathBuf, mut launch: Launch, state: watch::Sender<ProxyState>) {
+    let mut pause = TICK;
+    let mut launched: Option<Instant> = None;
+    loop {
+        if let Ok(mut connection) = UnixStream::connect(&socket).await {
+            state.send_modify(|state| {
+                state.generation += 1;
+                state.connected = true;
+                state.problem = None;
+            });
+            // It says nothing unasked: this ends when the process does.
+            let _ = connection.read_u8().await;
+            state.send_modify(|state| state.connected = false);
+            tracing::warn!("the proxy ended; it is started again");
+            pause = TICK;
+            launched = None;
+        }
+        let ended = launch.child_has_ended();
+        match launched {
+            Some(at) if !ended && at.elapsed() < START_LIMIT => {}
+            Some(_) if !ended => {
+                state.send_modify(|state| state.problem = Some(launch.problem("does not answer")));
+                launched = Some(Instant::now());
+            }
+            _ => {
+                if launched.is_some() {
+                    state.send_modify(|state| {
+                        state.problem = Some(launch.problem("ended right after its start"));
+                    });
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                if let Err(reason) = launch.start() {
+                    state.send_modify(|state| state.problem = Some(reason));
+                }
+                launched = Some(Instant::now());
+            }
+        }
+        tokio::time::sleep(TICK).await;
+    }
+}
+
+/// How the proxy is started.
+struct Launch {
+    executable: PathBuf,
+    home: PathBuf,
+    folder: PathBuf,
+    /// The process that we started.
+    child: Option<Child>,
+}
+
+impl Launch {
+    fn log(&self) -> PathBuf {
+        self.folder.join("proxy.log")
+    }
+
+    /// Whether there is no process that we started; reaps it.
+    fn child_has_ended(&mut self) -> bool {
+        if let Some(child) = &mut self.child
+            && matches!(child.try_wait(), Ok(None))
+        {
+            return false;
+        }
+        self.child = None;
+        true
+    }
+
+    fn start(&mut self) -> Result<(), String> {
+        let failed = |error: std::io::Error| format!("the proxy could not be started: {error}");
+        fs::create_dir_all(&self.folder).map_err(failed)?;
+        let path = self.log();
+        if fs::metadata(&path).is_ok_and(|metadata| metadata.len() > LONGEST_LOG) {
+            let _ = fs::rename(&path, path.with_extension("log.1"));
+        }
+        let log = OpenOptions::new().create(true).append(true).open(&path).map_err(failed)?;
+        let child = Command::new(&self.executable)
+            .arg("proxy")
+            .arg("--home")
+            .arg(&self.home)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().map_err(failed)?)
+            .stderr(log)
+            .current_dir("/")
+            // A terminal's interrupt is for us and not for it.
+            .process_group(0)
+            .spawn()
+            .map_err(failed)?;
+        self.child = Some(child);
+        Ok(())
+    }
+
+    fn problem(&self, what: &str) -> String {
+        let path = self.log();
+        let last = last_line(&path).unwrap_or_default();
+        let told = if last.is_empty() { String::new() } else { format!(": {last}") };
+        format!("the proxy {what}{told} (its log is {})", path.display())
+    }
+}
+
+fn last_line(path: &Path) -> Option<String> {
+    let mut file = fs::File::open(path).ok()?;
+    let length = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(4096))).ok()?;
+    let mut end = Vec::new();
+    file.read_to_end(&mut end).ok()?;
+    let text = String::from_utf8_lossy(&end);
+    text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
+}

@@ -1,0 +1,70 @@
+//! What the calls on a scope and its task share.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tidegate_types::{Observation, RouteFacts, WantedRevision};
+use tokio::sync::{Notify, watch};
+
+/// What is wanted and what was seen.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    wanted: Mutex<Option<Arc<[WantedRevision]>>>,
+    observation: Mutex<Observation>,
+    changes: watch::Sender<u64>,
+    wake: Arc<Notify>,
+}
+
+impl Shared {
+    pub(crate) fn new() -> Self {
+        Self {
+            wanted: Mutex::default(),
+            observation: Mutex::default(),
+            changes: watch::Sender::new(0),
+            wake: Arc::new(Notify::new()),
+        }
+    }
+
+    /// Wakes the task.
+    pub(crate) fn wake(&self) -> Arc<Notify> {
+        Arc::clone(&self.wake)
+    }
+
+    /// None while nobody has said so since the control plane started.
+    pub(crate) fn wanted(&self) -> Option<Arc<[WantedRevision]>> {
+        lock(&self.wanted).clone()
+    }
+
+    pub(crate) fn want(&self, wanted: &[WantedRevision]) {
+        *lock(&self.wanted) = Some(wanted.into());
+        self.wake.notify_one();
+    }
+
+    pub(crate) fn observation(&self) -> Observation {
+        lock(&self.observation).clone()
+    }
+
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    pub(crate) fn observed(&self, observation: Observation) {
+        self.change(|known| *known = observation);
+    }
+
+    pub(crate) fn routed(&self, facts: RouteFacts) {
+        self.change(|known| known.routes = facts);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Observation)) {
+        let mut observation = lock(&self.observation);
+        let before = observation.clone();
+        change(&mut observation);
+        if *observation != before {
+            self.changes.send_modify(|number| *number += 1);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
