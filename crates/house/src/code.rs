@@ -45,9 +45,7 @@ fn skipped(text: &str) -> usize {
         if after[hashes..].starts_with('"') {
             let end = format!("\"{}", "#".repeat(hashes));
             let start = prefix + hashes + 1;
-            return text[start..]
-                .find(&end)
-                .map_or(text.len(), |at| start + at + end.len());
+            return text[start..].find(&end).map_or(text.len(), |at| start + at + end.len());
         }
     }
     if prefix <= 1 && after.starts_with('"') {
@@ -136,13 +134,11 @@ pub fn contains_word(text: &str, word: &str) -> bool {
 }
 
 fn find_word(text: &str, word: &str) -> Option<usize> {
-    text.match_indices(word)
-        .map(|(at, _)| at)
-        .find(|at| {
-            let before = text[..*at].chars().next_back();
-            let after = text[at + word.len()..].chars().next();
-            !before.is_some_and(is_word) && !after.is_some_and(is_word)
-        })
+    text.match_indices(word).map(|(at, _)| at).find(|at| {
+        let before = text[..*at].chars().next_back();
+        let after = text[at + word.len()..].chars().next();
+        !before.is_some_and(is_word) && !after.is_some_and(is_word)
+    })
 }
 
 /// Every path of a `use` tree: `std::{fs, io::Write}` gives `std::fs` and `std::io::Write`.

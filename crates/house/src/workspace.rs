@@ -68,10 +68,7 @@ impl Crate {
     /// The crates of others on which it depends.
     #[must_use]
     pub fn external(&self, section: Section) -> BTreeSet<String> {
-        self.dependencies(section)
-            .into_iter()
-            .filter(|name| !name.starts_with(PREFIX))
-            .collect()
+        self.dependencies(section).into_iter().filter(|name| !name.starts_with(PREFIX)).collect()
     }
 
     /// Its Rust files below one of its folders, such as `src`, with their text.
@@ -115,21 +112,10 @@ pub fn crates() -> io::Result<BTreeMap<String, Crate>> {
             continue;
         }
         let manifest = fs::read_to_string(&file)?.parse().map_err(|error| {
-            io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("{}: {error}", file.display()),
-            )
+            io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", file.display()))
         })?;
-        let name = folder
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        let one = Crate {
-            name: name.clone(),
-            folder,
-            manifest,
-        };
+        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let one = Crate { name: name.clone(), folder, manifest };
         found.insert(name, one);
     }
     Ok(found)
@@ -138,10 +124,7 @@ pub fn crates() -> io::Result<BTreeMap<String, Crate>> {
 /// The text files that git knows, with their text, by path relative to the root.
 pub fn committed_text() -> io::Result<BTreeMap<PathBuf, String>> {
     let root = root();
-    let output = Command::new("git")
-        .args(["ls-files", "-z"])
-        .current_dir(&root)
-        .output()?;
+    let output = Command::new("git").args(["ls-files", "-z"]).current_dir(&root).output()?;
     if !output.status.success() {
         return Err(io::Error::other(format!(
             "git ls-files: {}",

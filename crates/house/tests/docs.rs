@@ -6,7 +6,8 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 use tidegate_house::workspace;
 
 /// A manifest around which fragments make sense.
-const COMPONENTS: &str = "components:\n  api: { command: ./api, port: auto, route: /, replicas: 2 }\n";
+const COMPONENTS: &str =
+    "components:\n  api: { command: ./api, port: auto, route: /, replicas: 2 }\n";
 
 struct Block {
     place: String,
@@ -59,17 +60,11 @@ fn whole(text: &str) -> Option<String> {
     } else if starts("environments:") && starts("components:") {
         Some(format!("project: shop\n{text}"))
     } else if starts("environments:") {
-        // The guards of an example look back further than a default bake.
-        Some(format!("project: shop\n{COMPONENTS}{text}").replace(
-            "  production:\n",
-            "  production:\n    strategy: { blue_green: { bake: 15m } }\n",
-        ))
+        Some(format!("project: shop\n{COMPONENTS}{text}"))
     } else if starts("components:") {
         Some(format!("project: shop\n{text}"))
     } else if starts("strategy:") {
-        Some(format!(
-            "project: shop\n{COMPONENTS}environments:\n  production:\n    {text}"
-        ))
+        Some(format!("project: shop\n{COMPONENTS}environments:\n  production:\n    {text}"))
     } else {
         None
     }
