@@ -17,11 +17,7 @@ pub(crate) fn begin(turn: &mut Turn<'_>, failure: Failure) {
         return;
     };
     deployment.pause = None;
-    let last = deployment
-        .plan
-        .as_ref()
-        .map_or(0, |plan| plan.rollouts.len())
-        .checked_sub(1);
+    let last = deployment.plan.as_ref().map_or(0, |plan| plan.rollouts.len()).checked_sub(1);
     deployment.stage = Stage::GoingBack {
         failure: failure.clone(),
         since: now,
@@ -42,12 +38,7 @@ pub(crate) fn advance(turn: &mut Turn<'_>) -> bool {
     let Some(deployment) = turn.environment.deployment.clone() else {
         return false;
     };
-    let Stage::GoingBack {
-        failure,
-        rollout: index,
-        degraded,
-        ..
-    } = deployment.stage.clone()
+    let Stage::GoingBack { failure, rollout: index, degraded, .. } = deployment.stage.clone()
     else {
         return false;
     };
@@ -66,10 +57,7 @@ pub(crate) fn advance(turn: &mut Turn<'_>) -> bool {
         return false;
     };
     let late = due(&turn.environment, &deployment).is_some_and(|due| due <= turn.now);
-    let shrunk = deployment
-        .progress
-        .get(index)
-        .is_some_and(|progress| progress.shrunk);
+    let shrunk = deployment.progress.get(index).is_some_and(|progress| progress.shrunk);
     let outcome = match (&rollout.stable, &rollout.candidate) {
         (Some(stable), Some(candidate)) if *stable == candidate.id => {
             if let Some(wanted) = turn.environment.revisions.get_mut(stable) {
@@ -96,21 +84,13 @@ pub(crate) fn advance(turn: &mut Turn<'_>) -> bool {
             false
         }
         Went::Nowhere(why) => {
-            turn.event(Event::CouldNotGoBack {
-                component: rollout.component.clone(),
-                why,
-            });
+            turn.event(Event::CouldNotGoBack { component: rollout.component.clone(), why });
             true
         }
     };
     let now = turn.now;
     if let Some(deployment) = &mut turn.environment.deployment
-        && let Stage::GoingBack {
-            rollout,
-            rollout_since,
-            degraded,
-            ..
-        } = &mut deployment.stage
+        && let Stage::GoingBack { rollout, rollout_since, degraded, .. } = &mut deployment.stage
     {
         *rollout = index.checked_sub(1);
         *rollout_since = now;
@@ -121,21 +101,10 @@ pub(crate) fn advance(turn: &mut Turn<'_>) -> bool {
 
 /// When waiting for the stable revision of the component at hand is given up.
 pub(crate) fn due(environment: &Environment, deployment: &Deployment) -> Option<Timestamp> {
-    let Stage::GoingBack {
-        rollout,
-        rollout_since,
-        ..
-    } = &deployment.stage
-    else {
+    let Stage::GoingBack { rollout, rollout_since, .. } = &deployment.stage else {
         return None;
     };
-    let stable = deployment
-        .plan
-        .as_ref()?
-        .rollouts
-        .get((*rollout)?)?
-        .stable
-        .as_ref()?;
+    let stable = deployment.plan.as_ref()?.rollouts.get((*rollout)?)?.stable.as_ref()?;
     let deadline = match &environment.revisions.get(stable)?.spec.workload {
         Workload::Process(process) => {
             process.health.deadline.as_millis()
@@ -163,11 +132,8 @@ fn to_stable(
     late: bool,
 ) -> Went {
     let facts = turn.seen.facts(stable);
-    let carries = turn
-        .environment
-        .revisions
-        .get(stable)
-        .is_some_and(|wanted| wanted.spec.route.is_some());
+    let carries =
+        turn.environment.revisions.get(stable).is_some_and(|wanted| wanted.spec.route.is_some());
     // Never shrunk, it is the fleet that carried everything before; workers have nothing to carry.
     let fit = if shrunk {
         facts.ready >= rollout.stable_replicas.max(1)
@@ -178,9 +144,8 @@ fn to_stable(
         turn.set_shares(&rollout.component, vec![(stable.clone(), Share::ALL)]);
         return Went::Back;
     }
-    let candidate_facts = candidate
-        .map(|candidate| turn.seen.facts(&candidate.id))
-        .unwrap_or_default();
+    let candidate_facts =
+        candidate.map(|candidate| turn.seen.facts(&candidate.id)).unwrap_or_default();
     if rollout.exclusive && shrunk {
         if let Some(candidate) = candidate {
             turn.set_shares(&rollout.component, Vec::new());
@@ -190,8 +155,7 @@ fn to_stable(
             return Went::NotYet;
         }
     }
-    turn.environment
-        .set_replicas(stable, rollout.stable_replicas);
+    turn.environment.set_replicas(stable, rollout.stable_replicas);
     if !late {
         return Went::NotYet;
     }
@@ -208,9 +172,7 @@ fn to_stable(
         ));
     }
     turn.set_shares(&rollout.component, vec![(stable.clone(), Share::ALL)]);
-    Went::Nowhere(format!(
-        "no instance of {stable} became ready, nor is one of the candidate"
-    ))
+    Went::Nowhere(format!("no instance of {stable} became ready, nor is one of the candidate"))
 }
 
 /// The first release of a component has nowhere to go back to. What serves goes on serving.

@@ -151,12 +151,7 @@ impl Environment {
                 backends: backends.clone(),
             }));
         }
-        RouteTable {
-            scope: self.scope.clone(),
-            epoch: self.epoch,
-            listen: self.listen,
-            routes,
-        }
+        RouteTable { scope: self.scope.clone(), epoch: self.epoch, listen: self.listen, routes }
     }
 
     fn role(&self, component: &ComponentName, revision: &RevisionId) -> &'static str {
@@ -164,11 +159,7 @@ impl Environment {
             .deployment
             .as_ref()
             .and_then(|deployment| deployment.plan.as_ref())
-            .and_then(|plan| {
-                plan.rollouts
-                    .iter()
-                    .find(|rollout| &rollout.component == component)
-            })
+            .and_then(|plan| plan.rollouts.iter().find(|rollout| &rollout.component == component))
             .and_then(|rollout| rollout.candidate.as_ref());
         if candidate.is_some_and(|candidate| &candidate.id == revision) {
             "candidate"
@@ -204,9 +195,7 @@ impl Environment {
     /// Whether `release` finished its bake here.
     #[must_use]
     pub fn is_verified(&self, release: &ReleaseId) -> bool {
-        self.verified
-            .iter()
-            .any(|verified| &verified.release == release)
+        self.verified.iter().any(|verified| &verified.release == release)
     }
 
     /// Replaces the shares of a component and says whether that changed anything. A revision that
@@ -217,14 +206,9 @@ impl Environment {
         shares: Vec<(RevisionId, Share)>,
     ) -> bool {
         let routed = |revision: &RevisionId| {
-            self.revisions
-                .get(revision)
-                .is_some_and(|wanted| wanted.spec.route.is_some())
+            self.revisions.get(revision).is_some_and(|wanted| wanted.spec.route.is_some())
         };
-        let shares: Vec<_> = shares
-            .into_iter()
-            .filter(|(revision, _)| routed(revision))
-            .collect();
+        let shares: Vec<_> = shares.into_iter().filter(|(revision, _)| routed(revision)).collect();
         let Some(component) = self.components.get_mut(component) else {
             return false;
         };

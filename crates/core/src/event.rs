@@ -15,18 +15,9 @@ pub enum Event {
     /// Somebody asked for a deployment, and it began.
     Requested { kind: DeploymentKind, actor: String },
     /// The plan is frozen.
-    Planned {
-        release: ReleaseId,
-        version: String,
-        components: Vec<ComponentName>,
-    },
+    Planned { release: ReleaseId, version: String, components: Vec<ComponentName> },
     /// A step began.
-    StepEntered {
-        component: ComponentName,
-        index: usize,
-        of: usize,
-        step: Step,
-    },
+    StepEntered { component: ComponentName, index: usize, of: usize, step: Step },
     /// A step ended well, with what the guards said at that moment.
     StepDone {
         component: ComponentName,
@@ -36,50 +27,27 @@ pub enum Event {
         readings: Vec<GuardReading>,
     },
     /// The routing changes.
-    Routed {
-        epoch: Epoch,
-        component: ComponentName,
-        shares: Vec<(RevisionId, Share)>,
-    },
+    Routed { epoch: Epoch, component: ComponentName, shares: Vec<(RevisionId, Share)> },
     /// A bake is over, and it waits for evidence.
-    Held {
-        component: ComponentName,
-        readings: Vec<GuardReading>,
-    },
+    Held { component: ComponentName, readings: Vec<GuardReading> },
     /// A bake is over without enough evidence, and the plan says to go on.
-    WithoutEvidence {
-        component: ComponentName,
-        readings: Vec<GuardReading>,
-    },
+    WithoutEvidence { component: ComponentName, readings: Vec<GuardReading> },
     /// It fails and goes back.
     Failed { failure: Failure },
     /// A component is back on its stable revision.
-    WentBack {
-        component: ComponentName,
-        revision: RevisionId,
-    },
+    WentBack { component: ComponentName, revision: RevisionId },
     /// A component could not go back.
-    CouldNotGoBack {
-        component: ComponentName,
-        why: String,
-    },
+    CouldNotGoBack { component: ComponentName, why: String },
     /// A person holds it.
     Paused { actor: String },
     /// A person lets it go on.
     Resumed { actor: String },
     /// A person ended a bake early.
-    Skipped {
-        actor: String,
-        component: ComponentName,
-        index: usize,
-    },
+    Skipped { actor: String, component: ComponentName, index: usize },
     /// A person aborted it.
     Aborted { actor: String },
     /// It ended.
-    Ended {
-        outcome: Outcome,
-        failure: Option<Failure>,
-    },
+    Ended { outcome: Outcome, failure: Option<Failure> },
     /// A release finished its bake.
     Verified { release: ReleaseId, version: String },
     /// A revision is no longer wanted.

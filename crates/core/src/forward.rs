@@ -40,14 +40,7 @@ pub(crate) fn advance(turn: &mut Turn<'_>) -> bool {
         return true;
     };
     let Some(step) = rollout.steps.get(position.step).copied() else {
-        move_to(
-            turn,
-            Position {
-                rollout: position.rollout + 1,
-                step: 0,
-                ..position
-            },
-        );
+        move_to(turn, Position { rollout: position.rollout + 1, step: 0, ..position });
         return true;
     };
     if !position.entered {
@@ -61,30 +54,17 @@ pub(crate) fn advance(turn: &mut Turn<'_>) -> bool {
         Finished::No => false,
         Finished::Held(readings) => {
             if !position.held {
-                set_position(
-                    turn,
-                    Position {
-                        held: true,
-                        ..position
-                    },
-                );
-                turn.event(Event::Held {
-                    component: rollout.component.clone(),
-                    readings,
-                });
+                set_position(turn, Position { held: true, ..position });
+                turn.event(Event::Held { component: rollout.component.clone(), readings });
             }
             false
         }
         Finished::Lacking(readings) => {
-            let sentences: Vec<String> = readings
-                .into_iter()
-                .map(|reading| reading.evidence)
-                .collect();
-            let mut failure = Failure::new(
-                FailureCode::Evidence,
-                "the bake ended without enough evidence",
-            )
-            .of(&rollout.component);
+            let sentences: Vec<String> =
+                readings.into_iter().map(|reading| reading.evidence).collect();
+            let mut failure =
+                Failure::new(FailureCode::Evidence, "the bake ended without enough evidence")
+                    .of(&rollout.component);
             failure.evidence = Some(sentences.join("; "));
             back::begin(turn, failure);
             true
@@ -171,33 +151,26 @@ fn failure(turn: &Turn<'_>, deployment: &Deployment, position: Position) -> Opti
             continue;
         };
         let facts = turn.seen.facts(&candidate.id);
-        let recent = facts
-            .failure
-            .filter(|failure| failure.at >= deployment.requested_at);
+        let recent = facts.failure.filter(|failure| failure.at >= deployment.requested_at);
         if let Some(fatal) = recent.as_ref().filter(|failure| failure.fatal) {
             let mut failure = Failure::new(FailureCode::Start, fatal.what.clone());
             failure.instance = Some(fatal.instance.clone());
             failure.log.clone_from(&fatal.log);
             return Some(failure.of(&rollout.component));
         }
-        let breached = readings(turn, index)
-            .into_iter()
-            .find(|reading| reading.verdict == Verdict::Fail);
+        let breached =
+            readings(turn, index).into_iter().find(|reading| reading.verdict == Verdict::Fail);
         if let Some(reading) = breached {
             let mut failure = Failure::new(
                 FailureCode::Guard,
-                format!(
-                    "{} breached the guard `{}`",
-                    rollout.component, reading.guard
-                ),
+                format!("{} breached the guard `{}`", rollout.component, reading.guard),
             );
             failure.evidence = Some(reading.evidence);
             if let Some(recent) = recent {
                 failure.instance = Some(recent.instance);
                 failure.log = recent.log;
-                failure.evidence = failure
-                    .evidence
-                    .map(|evidence| format!("{evidence}; {}", recent.what));
+                failure.evidence =
+                    failure.evidence.map(|evidence| format!("{evidence}; {}", recent.what));
             }
             return Some(failure.of(&rollout.component));
         }
@@ -213,10 +186,7 @@ fn failure(turn: &Turn<'_>, deployment: &Deployment, position: Position) -> Opti
         Step::Bake { .. } => return None,
         // What ends at the deadline is not late.
         _ if position.entered
-            && matches!(
-                finished(turn, rollout, position, step),
-                Finished::Yes { .. }
-            ) =>
+            && matches!(finished(turn, rollout, position, step), Finished::Yes { .. }) =>
         {
             return None;
         }
@@ -225,14 +195,8 @@ fn failure(turn: &Turn<'_>, deployment: &Deployment, position: Position) -> Opti
             format!("the proxy did not confirm the route table within {CONFIRM}"),
         ),
         Step::Scale { .. } | Step::Shift { .. } => {
-            let facts = rollout
-                .candidate
-                .as_ref()
-                .map(|candidate| turn.seen.facts(&candidate.id));
-            late_start(
-                &facts.unwrap_or_default(),
-                time_for(rollout, position, step),
-            )
+            let facts = rollout.candidate.as_ref().map(|candidate| turn.seen.facts(&candidate.id));
+            late_start(&facts.unwrap_or_default(), time_for(rollout, position, step))
         }
         Step::Shrink { instances } => Failure::new(
             FailureCode::Stop,
@@ -284,11 +248,7 @@ fn enter(turn: &mut Turn<'_>, rollout: &Rollout, position: Position, step: Step)
             }
             if let Some(candidate) = &rollout.candidate {
                 // The first release of a component has nobody to share with.
-                let share = if rollout.stable.is_some() {
-                    share
-                } else {
-                    Share::ALL
-                };
+                let share = if rollout.stable.is_some() { share } else { Share::ALL };
                 shares.push((candidate.id.clone(), share));
             } else {
                 shares.clear();
@@ -316,14 +276,7 @@ fn enter(turn: &mut Turn<'_>, rollout: &Rollout, position: Position, step: Step)
         }
     }
     let now = turn.now;
-    set_position(
-        turn,
-        Position {
-            entered: true,
-            since: now,
-            ..position
-        },
-    );
+    set_position(turn, Position { entered: true, since: now, ..position });
 }
 
 fn scale(turn: &mut Turn<'_>, rollout: &Rollout, position: Position, instances: u32) {
@@ -332,21 +285,11 @@ fn scale(turn: &mut Turn<'_>, rollout: &Rollout, position: Position, instances: 
     };
     let resized = rollout.stable.as_ref() == Some(&candidate.id);
     let known = turn.environment.revisions.contains_key(&candidate.id);
-    let wanted = turn
-        .environment
-        .revisions
-        .entry(candidate.id.clone())
-        .or_insert_with(|| WantedRevision {
-            id: candidate.id.clone(),
-            spec: candidate.spec.clone(),
-            replicas: 0,
-        });
+    let wanted = turn.environment.revisions.entry(candidate.id.clone()).or_insert_with(|| {
+        WantedRevision { id: candidate.id.clone(), spec: candidate.spec.clone(), replicas: 0 }
+    });
     // A warm revision that comes back is not made smaller first.
-    wanted.replicas = if resized {
-        instances
-    } else {
-        wanted.replicas.max(instances)
-    };
+    wanted.replicas = if resized { instances } else { wanted.replicas.max(instances) };
     if resized {
         wanted.spec.replicas = instances;
     }
@@ -365,9 +308,7 @@ fn scale(turn: &mut Turn<'_>, rollout: &Rollout, position: Position, instances: 
         return;
     }
     // From here on the header reaches the candidate, and the listener is known to be free.
-    let mut shares = turn.environment.components[&rollout.component]
-        .shares
-        .clone();
+    let mut shares = turn.environment.components[&rollout.component].shares.clone();
     if !shares.is_empty() && !shares.iter().any(|(named, _)| named == &candidate.id) {
         shares.push((candidate.id.clone(), Share::NONE));
         turn.set_shares(&rollout.component, shares);
@@ -391,18 +332,13 @@ fn finished(turn: &Turn<'_>, rollout: &Rollout, position: Position, step: Step) 
     let readings = readings(turn, position.rollout);
     let when = |condition: bool| {
         if condition {
-            Finished::Yes {
-                readings: readings.clone(),
-                lacking: Vec::new(),
-            }
+            Finished::Yes { readings: readings.clone(), lacking: Vec::new() }
         } else {
             Finished::No
         }
     };
     let candidate = rollout.candidate.as_ref();
-    let facts = candidate
-        .map(|candidate| turn.seen.facts(&candidate.id))
-        .unwrap_or_default();
+    let facts = candidate.map(|candidate| turn.seen.facts(&candidate.id)).unwrap_or_default();
     match step {
         // A static site has no instances; it is ready when its files are there.
         Step::Scale { instances } => when(facts.ready >= instances.max(1)),
@@ -466,13 +402,7 @@ fn leave(
     {
         progress.first_traffic_at.get_or_insert(now);
     }
-    move_to(
-        turn,
-        Position {
-            step: position.step + 1,
-            ..position
-        },
-    );
+    move_to(turn, Position { step: position.step + 1, ..position });
 }
 
 fn touch(turn: &mut Turn<'_>) {
@@ -483,15 +413,7 @@ fn touch(turn: &mut Turn<'_>) {
 
 fn move_to(turn: &mut Turn<'_>, position: Position) {
     let now = turn.now;
-    set_position(
-        turn,
-        Position {
-            since: now,
-            entered: false,
-            held: false,
-            ..position
-        },
-    );
+    set_position(turn, Position { since: now, entered: false, held: false, ..position });
 }
 
 fn set_position(turn: &mut Turn<'_>, position: Position) {
@@ -521,27 +443,18 @@ fn succeed(turn: &mut Turn<'_>, deployment: &Deployment) {
         let keep = !rollout.keep.is_zero() && !progress.shrunk;
         if let Some(component) = turn.environment.components.get_mut(name) {
             component.serving = Some(candidate.id.clone());
-            component.warm = rollout
-                .stable
-                .clone()
-                .filter(|_| keep)
-                .map(|revision| Warm { revision, until });
+            component.warm =
+                rollout.stable.clone().filter(|_| keep).map(|revision| Warm { revision, until });
         }
         if let Some(stable) = rollout.stable.as_ref().filter(|_| !keep) {
             turn.retire(stable, "its successor serves");
         }
     }
     turn.environment.release = Some(plan.release.clone());
-    turn.event(Event::Verified {
-        release: plan.release.clone(),
-        version: plan.version.clone(),
-    });
+    turn.event(Event::Verified { release: plan.release.clone(), version: plan.version.clone() });
     let now = turn.now;
     let verified = &mut turn.environment.verified;
-    if let Some(known) = verified
-        .iter_mut()
-        .find(|known| known.release == plan.release)
-    {
+    if let Some(known) = verified.iter_mut().find(|known| known.release == plan.release) {
         known.at = now;
     } else {
         verified.push(Verified {

@@ -71,11 +71,7 @@ impl Seen {
     /// What is known about a revision; nothing when the target does not know it.
     #[must_use]
     pub fn facts(&self, revision: &RevisionId) -> RevisionFacts {
-        self.observation
-            .revisions
-            .get(revision)
-            .cloned()
-            .unwrap_or_default()
+        self.observation.revisions.get(revision).cloned().unwrap_or_default()
     }
 }
 
@@ -141,54 +137,34 @@ pub fn step(
     seen: &Seen,
     now: Timestamp,
 ) -> Result<Decision, Rejected> {
-    let mut turn = Turn {
-        environment: environment.clone(),
-        events: Vec::new(),
-        seen,
-        now,
-        rerouted: false,
-    };
+    let mut turn =
+        Turn { environment: environment.clone(), events: Vec::new(), seen, now, rerouted: false };
     turn.take(input)?;
     while turn.advance() {}
     turn.retire_warm();
     let wake_at = turn.wake_at();
-    Ok(Decision {
-        environment: turn.environment,
-        events: turn.events,
-        wake_at,
-    })
+    Ok(Decision { environment: turn.environment, events: turn.events, wake_at })
 }
 
 impl Turn<'_> {
     fn take(&mut self, input: &Input) -> Result<(), Rejected> {
         match input {
             Input::Look => Ok(()),
-            Input::Request {
-                deployment,
-                kind,
-                actor,
-            } => self.request(*deployment, *kind, actor),
+            Input::Request { deployment, kind, actor } => self.request(*deployment, *kind, actor),
             Input::Prepared(plan) => {
                 self.prepared(plan);
                 Ok(())
             }
-            Input::NotPrepared {
-                deployment,
-                failure,
-            } => {
+            Input::NotPrepared { deployment, failure } => {
                 if self.is_preparing(*deployment) {
-                    self.event(Event::Failed {
-                        failure: failure.clone(),
-                    });
+                    self.event(Event::Failed { failure: failure.clone() });
                     self.end(Outcome::Failed, Some(failure.clone()));
                 }
                 Ok(())
             }
-            Input::Command {
-                command,
-                deployment,
-                actor,
-            } => self.command(*command, *deployment, actor),
+            Input::Command { command, deployment, actor } => {
+                self.command(*command, *deployment, actor)
+            }
         }
     }
 
@@ -220,10 +196,7 @@ impl Turn<'_> {
             listen_before: self.environment.listen,
             touched: false,
         });
-        self.event(Event::Requested {
-            kind,
-            actor: actor.to_owned(),
-        });
+        self.event(Event::Requested { kind, actor: actor.to_owned() });
         Ok(())
     }
 
@@ -242,20 +215,13 @@ impl Turn<'_> {
         self.event(Event::Planned {
             release: plan.release.clone(),
             version: plan.version.clone(),
-            components: plan
-                .rollouts
-                .iter()
-                .map(|rollout| rollout.component.clone())
-                .collect(),
+            components: plan.rollouts.iter().map(|rollout| rollout.component.clone()).collect(),
         });
         self.set_listen(plan.listen);
         for rollout in &plan.rollouts {
             let warm = {
-                let component = self
-                    .environment
-                    .components
-                    .entry(rollout.component.clone())
-                    .or_default();
+                let component =
+                    self.environment.components.entry(rollout.component.clone()).or_default();
                 component.warm.take()
             };
             let candidate = rollout.candidate.as_ref().map(|candidate| &candidate.id);
@@ -286,41 +252,25 @@ impl Turn<'_> {
         actor: &str,
     ) -> Result<(), Rejected> {
         let Some(deployment) = &mut self.environment.deployment else {
-            return Err(Rejected::Idle {
-                scope: self.environment.scope.to_string(),
-            });
+            return Err(Rejected::Idle { scope: self.environment.scope.to_string() });
         };
         if let Some(meant) = meant
             && meant != deployment.id
         {
-            return Err(Rejected::Stale {
-                meant,
-                running: deployment.id,
-            });
+            return Err(Rejected::Stale { meant, running: deployment.id });
         }
-        let pointless = |why: &str| {
-            Err(Rejected::Pointless {
-                why: why.to_owned(),
-            })
-        };
+        let pointless = |why: &str| Err(Rejected::Pointless { why: why.to_owned() });
         let actor = actor.to_owned();
         match (command, &mut deployment.stage) {
             (Command::Abort, Stage::GoingBack { .. }) => Ok(()),
             (Command::Abort, Stage::Preparing) => {
-                self.event(Event::Aborted {
-                    actor: actor.clone(),
-                });
+                self.event(Event::Aborted { actor: actor.clone() });
                 let what = format!("aborted by {actor} before anything was changed");
-                self.end(
-                    Outcome::Failed,
-                    Some(Failure::new(FailureCode::Aborted, what)),
-                );
+                self.end(Outcome::Failed, Some(Failure::new(FailureCode::Aborted, what)));
                 Ok(())
             }
             (Command::Abort, Stage::Rolling(_)) => {
-                self.event(Event::Aborted {
-                    actor: actor.clone(),
-                });
+                self.event(Event::Aborted { actor: actor.clone() });
                 let what = format!("aborted by {actor}");
                 back::begin(self, Failure::new(FailureCode::Aborted, what));
                 Ok(())
@@ -331,10 +281,7 @@ impl Turn<'_> {
             (_, Stage::Preparing) => pointless("the release is being prepared; only abort helps"),
             (Command::Pause, Stage::Rolling(_)) => {
                 if deployment.pause.is_none() {
-                    deployment.pause = Some(Pause {
-                        actor: actor.clone(),
-                        since: self.now,
-                    });
+                    deployment.pause = Some(Pause { actor: actor.clone(), since: self.now });
                     self.event(Event::Paused { actor });
                 }
                 Ok(())
@@ -352,12 +299,7 @@ impl Turn<'_> {
     }
 
     fn advance(&mut self) -> bool {
-        match self
-            .environment
-            .deployment
-            .as_ref()
-            .map(|deployment| &deployment.stage)
-        {
+        match self.environment.deployment.as_ref().map(|deployment| &deployment.stage) {
             None | Some(Stage::Preparing) => false,
             Some(Stage::Rolling(_)) => forward::advance(self),
             Some(Stage::GoingBack { .. }) => back::advance(self),
@@ -394,11 +336,7 @@ impl Turn<'_> {
             self.rerouted();
             let shares = self.environment.components[component].shares.clone();
             let epoch = self.environment.epoch;
-            self.event(Event::Routed {
-                epoch,
-                component: component.clone(),
-                shares,
-            });
+            self.event(Event::Routed { epoch, component: component.clone(), shares });
         }
     }
 
@@ -417,10 +355,7 @@ impl Turn<'_> {
 
     pub(crate) fn retire(&mut self, revision: &RevisionId, why: &str) {
         if self.environment.revisions.remove(revision).is_some() {
-            self.event(Event::Retired {
-                revision: revision.clone(),
-                why: why.to_owned(),
-            });
+            self.event(Event::Retired { revision: revision.clone(), why: why.to_owned() });
         }
     }
 
@@ -428,10 +363,7 @@ impl Turn<'_> {
         let Some(deployment) = self.environment.deployment.take() else {
             return;
         };
-        self.event(Event::Ended {
-            outcome,
-            failure: failure.clone(),
-        });
+        self.event(Event::Ended { outcome, failure: failure.clone() });
         self.environment.latest = Some(Ended {
             deployment: deployment.id,
             kind: deployment.kind,
@@ -452,12 +384,7 @@ impl Turn<'_> {
             .environment
             .components
             .values_mut()
-            .filter(|component| {
-                component
-                    .warm
-                    .as_ref()
-                    .is_some_and(|warm| warm.until <= self.now)
-            })
+            .filter(|component| component.warm.as_ref().is_some_and(|warm| warm.until <= self.now))
             .filter_map(|component| component.warm.take())
             .map(|warm| warm.revision)
             .collect();

@@ -38,16 +38,10 @@ pub fn waiting(environment: &Environment, seen: &Seen) -> Option<Waiting> {
             let (rollout, step) = deployment.current()?;
             let component = &rollout.component;
             let candidate = rollout.candidate.as_ref();
-            let facts = candidate
-                .map(|candidate| seen.facts(&candidate.id))
-                .unwrap_or_default();
+            let facts = candidate.map(|candidate| seen.facts(&candidate.id)).unwrap_or_default();
             let (on, ends) = match step {
                 Step::Scale { instances } => (
-                    format!(
-                        "{component}: {} of {} instances ready",
-                        facts.ready,
-                        instances.max(1)
-                    ),
+                    format!("{component}: {} of {} instances ready", facts.ready, instances.max(1)),
                     "all of them ready; one that cannot start, or the time, ends it in failure"
                         .to_owned(),
                 ),
@@ -71,16 +65,10 @@ pub fn waiting(environment: &Environment, seen: &Seen) -> Option<Waiting> {
             let until = forward::due(deployment).filter(|_| !position.held);
             Some(Waiting { on, until, ends })
         }
-        Stage::GoingBack {
-            rollout: Some(index),
-            ..
-        } => {
+        Stage::GoingBack { rollout: Some(index), .. } => {
             let rollout = deployment.plan.as_ref()?.rollouts.get(*index)?;
             Some(Waiting {
-                on: format!(
-                    "{}: its stable revision to be ready again",
-                    rollout.component
-                ),
+                on: format!("{}: its stable revision to be ready again", rollout.component),
                 until: back::due(environment, deployment),
                 ends: "its readiness".to_owned(),
             })

@@ -192,14 +192,18 @@ fn build_failure(error: BuildError) -> Failure {
     let what = text.lines().next().unwrap_or_default();
     let mut failure = Failure::new(FailureCode::Build, what);
     match error {
-        BuildError::Failed { component, last_lines, log, .. }
-        | BuildError::Lost { component, last_lines, log, .. } => {
+        BuildError::Failed(failed) => {
+            failure.component = Some(failed.component);
+            failure.log = failed.last_lines;
+            failure.mend = Some(format!("the whole log is {}", failed.log.display()));
+        }
+        BuildError::Lost { component, last_lines, log, .. } => {
             failure.component = Some(component);
             failure.log = last_lines;
             failure.mend = Some(format!("the whole log is {}", log.display()));
         }
-        BuildError::OutputMissing { component, .. }
-        | BuildError::FolderMissing { component, .. }
+        BuildError::OutputMissing(missing) => failure.component = Some(missing.component),
+        BuildError::FolderMissing { component, .. }
         | BuildError::OutsidePath { component, .. }
         | BuildError::Artifact { component, .. }
         | BuildError::Job { component, .. } => failure.component = Some(component),

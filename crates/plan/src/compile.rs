@@ -77,18 +77,11 @@ pub enum Error {
 /// Makes the plan.
 pub fn compile(request: Request<'_>) -> Result<Plan, Vec<Error>> {
     let name = &request.scope.environment;
-    let Some(environment) = request
-        .manifest
-        .environments
-        .iter()
-        .find(|environment| environment.name == *name)
+    let Some(environment) =
+        request.manifest.environments.iter().find(|environment| environment.name == *name)
     else {
-        let known: Vec<&str> = request
-            .manifest
-            .environments
-            .iter()
-            .map(|known| known.name.as_str())
-            .collect();
+        let known: Vec<&str> =
+            request.manifest.environments.iter().map(|known| known.name.as_str()).collect();
         return Err(vec![Error::NoEnvironment {
             environment: name.clone(),
             known: known.join(", "),
@@ -128,11 +121,8 @@ fn spec(
     component: &Component,
     environment: &Environment,
 ) -> Result<RevisionSpec, Error> {
-    let artifact = request
-        .release
-        .artifacts
-        .get(&component.name)
-        .ok_or_else(|| Error::NoArtifact {
+    let artifact =
+        request.release.artifacts.get(&component.name).ok_or_else(|| Error::NoArtifact {
             release: request.release.id.to_string(),
             component: component.name.clone(),
         })?;
@@ -143,33 +133,26 @@ fn spec(
         }
     })?;
     let workload = match &component.workload {
-        Workload::Static { single_page } => tidegate_types::Workload::Static(StaticSpec {
-            single_page: *single_page,
-        }),
-        Workload::Process {
-            command,
-            fixed_port,
-            listens,
-            health,
-            stop,
-            log,
-        } => tidegate_types::Workload::Process(ProcessSpec {
-            command: command.clone(),
-            fixed_port: *fixed_port,
-            listens: *listens,
-            environment: variables,
-            health: health.clone(),
-            stop: stop.clone(),
-            log: log.clone(),
-        }),
+        Workload::Static { single_page } => {
+            tidegate_types::Workload::Static(StaticSpec { single_page: *single_page })
+        }
+        Workload::Process { command, fixed_port, listens, health, stop, log } => {
+            tidegate_types::Workload::Process(ProcessSpec {
+                command: command.clone(),
+                fixed_port: *fixed_port,
+                listens: *listens,
+                environment: variables,
+                health: health.clone(),
+                stop: stop.clone(),
+                log: log.clone(),
+            })
+        }
     };
     let replicas = match &component.workload {
         Workload::Static { .. } => 0,
-        Workload::Process { .. } => environment
-            .replicas
-            .get(&component.name)
-            .copied()
-            .unwrap_or(component.replicas),
+        Workload::Process { .. } => {
+            environment.replicas.get(&component.name).copied().unwrap_or(component.replicas)
+        }
     };
     Ok(RevisionSpec {
         component: component.name.clone(),
@@ -203,30 +186,18 @@ fn rollout(
             component: component.name.clone(),
             stable: Some(serving.clone()),
             stable_replicas: *instances,
-            candidate: Some(PlannedRevision {
-                id: serving.clone(),
-                spec,
-                warm: true,
-            }),
+            candidate: Some(PlannedRevision { id: serving.clone(), spec, warm: true }),
             exclusive: false,
-            steps: vec![Step::Scale {
-                instances: replicas,
-            }],
+            steps: vec![Step::Scale { instances: replicas }],
             guards,
             without_evidence,
             keep: Duration::ZERO,
         });
     }
-    let warm = running
-        .warm
-        .as_ref()
-        .filter(|(_, kept)| kept.runs_the_same_as(&spec));
+    let warm = running.warm.as_ref().filter(|(_, kept)| kept.runs_the_same_as(&spec));
     let stable = running.serving.as_ref();
-    let situation = Situation {
-        replicas,
-        stable: stable.map(|(_, _, instances)| *instances),
-        routed,
-    };
+    let situation =
+        Situation { replicas, stable: stable.map(|(_, _, instances)| *instances), routed };
     // A person who rolls back wants the old release now: all of it at once, and still watched.
     let hurried = Strategy::BlueGreen {
         canary: None,
@@ -246,44 +217,26 @@ fn rollout(
         component: component.name.clone(),
         stable: stable.map(|(revision, _, _)| revision.clone()),
         stable_replicas: situation.stable.unwrap_or(0),
-        candidate: Some(PlannedRevision {
-            id,
-            spec,
-            warm: warm.is_some(),
-        }),
+        candidate: Some(PlannedRevision { id, spec, warm: warm.is_some() }),
         exclusive,
         steps: strategy::steps(chosen, situation),
         guards,
         without_evidence,
         // A worker that is kept warm would go on working.
-        keep: if routed {
-            strategy::keep(chosen)
-        } else {
-            Duration::ZERO
-        },
+        keep: if routed { strategy::keep(chosen) } else { Duration::ZERO },
     })
 }
 
 /// The environment's guards, without those on traffic where there is none.
 fn guards(environment: &Environment, routed: bool) -> Vec<Guard> {
     let applies = |guard: &&Guard| routed || guard.condition.window().is_none();
-    environment
-        .rollback
-        .when
-        .iter()
-        .filter(applies)
-        .cloned()
-        .collect()
+    environment.rollback.when.iter().filter(applies).cloned().collect()
 }
 
 /// Components that run and that the manifest no longer names, the last to depend first.
 fn removed(request: Request<'_>, environment: &Environment) -> Vec<Rollout> {
     let named = |name: &ComponentName| {
-        request
-            .manifest
-            .components
-            .iter()
-            .any(|component| component.name == *name)
+        request.manifest.components.iter().any(|component| component.name == *name)
     };
     let mut rollouts: Vec<Rollout> = request
         .current
@@ -291,10 +244,7 @@ fn removed(request: Request<'_>, environment: &Environment) -> Vec<Rollout> {
         .filter(|(name, _)| !named(name))
         .filter_map(|(name, running)| {
             let (stable, spec, instances) = running.serving.as_ref()?;
-            let shift = spec
-                .route
-                .is_some()
-                .then_some(Step::Shift { share: Share::ALL });
+            let shift = spec.route.is_some().then_some(Step::Shift { share: Share::ALL });
             Some(Rollout {
                 component: name.clone(),
                 stable: Some(stable.clone()),

@@ -9,10 +9,8 @@ use tidegate_types::ComponentName;
 ///
 /// A cycle cannot pass the manifest's checks; were there one, its members keep their order.
 pub(crate) fn by_dependency(components: &[Component]) -> Vec<&Component> {
-    let by_name: BTreeMap<&ComponentName, &Component> = components
-        .iter()
-        .map(|component| (&component.name, component))
-        .collect();
+    let by_name: BTreeMap<&ComponentName, &Component> =
+        components.iter().map(|component| (&component.name, component)).collect();
     let mut ordered: Vec<&Component> = Vec::with_capacity(components.len());
     let mut visited: Vec<&ComponentName> = Vec::new();
     for component in components {

@@ -12,11 +12,7 @@ pub fn print(plan: &Plan) -> String {
         DeploymentKind::Deploy => "deploy",
         DeploymentKind::Rollback => "roll back to",
     };
-    let _ = writeln!(
-        text,
-        "{}: {verb} {} ({})",
-        plan.scope, plan.version, plan.release
-    );
+    let _ = writeln!(text, "{}: {verb} {} ({})", plan.scope, plan.version, plan.release);
     if plan.rollouts.is_empty() {
         let _ = writeln!(text, "  nothing changes");
     }
@@ -24,17 +20,15 @@ pub fn print(plan: &Plan) -> String {
         print_rollout(&mut text, index + 1, rollout);
     }
     if !plan.unchanged.is_empty() {
-        let names: Vec<&str> = plan.unchanged.iter().map(tidegate_types::ComponentName::as_str).collect();
+        let names: Vec<&str> =
+            plan.unchanged.iter().map(tidegate_types::ComponentName::as_str).collect();
         let _ = writeln!(text, "  unchanged: {}", names.join(", "));
     }
     text
 }
 
 fn print_rollout(text: &mut String, number: usize, rollout: &Rollout) {
-    let from = rollout
-        .stable
-        .as_ref()
-        .map_or("nothing", |stable| stable.as_str());
+    let from = rollout.stable.as_ref().map_or("nothing", |stable| stable.as_str());
     let to = match &rollout.candidate {
         None => "removed".to_owned(),
         Some(candidate) if candidate.warm && Some(&candidate.id) != rollout.stable.as_ref() => {
@@ -50,17 +44,9 @@ fn print_rollout(text: &mut String, number: usize, rollout: &Rollout) {
         let _ = writeln!(text, "       stop it when the deployment has succeeded");
     }
     if !rollout.guards.is_empty() {
-        let guards: Vec<&str> = rollout
-            .guards
-            .iter()
-            .map(|guard| guard.text.as_str())
-            .collect();
+        let guards: Vec<&str> = rollout.guards.iter().map(|guard| guard.text.as_str()).collect();
         let _ = writeln!(text, "       goes back when: {}", guards.join(" | "));
-        if rollout
-            .guards
-            .iter()
-            .any(|guard| guard.condition.window().is_some())
-        {
+        if rollout.guards.iter().any(|guard| guard.condition.window().is_some()) {
             let policy = match rollout.without_evidence {
                 WithoutEvidence::Hold => "waits for more requests",
                 WithoutEvidence::Proceed => "goes on and says so",
@@ -73,10 +59,7 @@ fn print_rollout(text: &mut String, number: usize, rollout: &Rollout) {
         (None, _) => "there is nothing to go back to".to_owned(),
         (Some(stable), true) => format!("by stopping the new one and starting {stable} again"),
         (Some(stable), false)
-            if rollout
-                .steps
-                .iter()
-                .any(|step| matches!(step, Step::Shrink { .. })) =>
+            if rollout.steps.iter().any(|step| matches!(step, Step::Shrink { .. })) =>
         {
             format!("by starting instances of {stable} again, then one write of the route table")
         }
@@ -84,11 +67,8 @@ fn print_rollout(text: &mut String, number: usize, rollout: &Rollout) {
     };
     let _ = writeln!(text, "       goes back: {back}");
     if !rollout.keep.is_zero() && rollout.stable.is_some() {
-        let _ = writeln!(
-            text,
-            "       afterwards: the old revision stays warm for {}",
-            rollout.keep
-        );
+        let _ =
+            writeln!(text, "       afterwards: the old revision stays warm for {}", rollout.keep);
     }
 }
 
@@ -96,10 +76,7 @@ fn describe(step: Step, rollout: &Rollout) -> String {
     match step {
         Step::Scale { instances: 0 } => "put the files in place".to_owned(),
         Step::Scale { instances } => {
-            format!(
-                "bring it to {instances} instance{}, all ready",
-                plural(instances)
-            )
+            format!("bring it to {instances} instance{}, all ready", plural(instances))
         }
         Step::Shift { .. } if rollout.candidate.is_none() => "take its traffic away".to_owned(),
         Step::Shift { share } => format!("give it {share} of the traffic"),

@@ -17,69 +17,40 @@ pub struct Situation {
 /// The steps that take a component from its stable revision to the candidate.
 #[must_use]
 pub fn steps(strategy: &Strategy, situation: Situation) -> Vec<Step> {
-    let Situation {
-        replicas,
-        stable,
-        routed,
-    } = situation;
+    let Situation { replicas, stable, routed } = situation;
     let mut steps = match (strategy, stable) {
         (strategy, None) => vec![
-            Step::Scale {
-                instances: replicas,
-            },
+            Step::Scale { instances: replicas },
             Step::Shift { share: Share::ALL },
-            Step::Bake {
-                time: last_bake(strategy),
-            },
+            Step::Bake { time: last_bake(strategy) },
         ],
         (Strategy::Recreate { bake }, Some(_)) => vec![
             Step::Shrink { instances: 0 },
-            Step::Scale {
-                instances: replicas,
-            },
+            Step::Scale { instances: replicas },
             Step::Shift { share: Share::ALL },
             Step::Bake { time: *bake },
         ],
-        (
-            Strategy::Rolling {
-                max_surge,
-                max_unavailable,
-                bake,
-            },
-            Some(stable),
-        ) => {
+        (Strategy::Rolling { max_surge, max_unavailable, bake }, Some(stable)) => {
             let mut steps = rolling(replicas, stable, *max_surge, *max_unavailable);
             steps.push(Step::Bake { time: *bake });
             steps
         }
         (Strategy::BlueGreen { canary, bake, .. }, Some(_)) => {
-            let mut steps = vec![Step::Scale {
-                instances: replicas,
-            }];
+            let mut steps = vec![Step::Scale { instances: replicas }];
             // Without requests there is nothing to give a share of.
             if let Some(canary) = canary.filter(|_| routed) {
                 steps.extend([
-                    Step::Shift {
-                        share: canary.share,
-                    },
+                    Step::Shift { share: canary.share },
                     Step::Bake { time: canary.bake },
                 ]);
             }
-            steps.extend([
-                Step::Shift { share: Share::ALL },
-                Step::Bake { time: *bake },
-            ]);
+            steps.extend([Step::Shift { share: Share::ALL }, Step::Bake { time: *bake }]);
             steps
         }
         (Strategy::Canary { steps: shares, .. }, Some(_)) if routed => canary(replicas, shares),
-        (strategy @ Strategy::Canary { .. }, Some(_)) => vec![
-            Step::Scale {
-                instances: replicas,
-            },
-            Step::Bake {
-                time: last_bake(strategy),
-            },
-        ],
+        (strategy @ Strategy::Canary { .. }, Some(_)) => {
+            vec![Step::Scale { instances: replicas }, Step::Bake { time: last_bake(strategy) }]
+        }
     };
     steps.retain(|step| match step {
         Step::Shift { .. } => routed,
@@ -130,39 +101,25 @@ fn canary(replicas: u32, shares: &[StrategyStep]) -> Vec<Step> {
 /// run, at least `replicas - max_unavailable` are ready.
 fn rolling(replicas: u32, stable: u32, max_surge: u32, max_unavailable: u32) -> Vec<Step> {
     // Neither more nor fewer allows no step at all; one fewer is the smallest that does.
-    let max_unavailable = if max_surge == 0 {
-        max_unavailable.max(1)
-    } else {
-        max_unavailable
-    };
+    let max_unavailable = if max_surge == 0 { max_unavailable.max(1) } else { max_unavailable };
     let (mut old, mut new) = (stable, 0);
     let mut steps = Vec::new();
     if replicas == 0 {
         // A static site: nothing to count.
-        return vec![
-            Step::Scale { instances: 0 },
-            Step::Shift { share: Share::ALL },
-        ];
+        return vec![Step::Scale { instances: 0 }, Step::Shift { share: Share::ALL }];
     }
     while new < replicas || old > 0 {
-        let grown = replicas
-            .min((replicas + max_surge).saturating_sub(old))
-            .max(new);
+        let grown = replicas.min((replicas + max_surge).saturating_sub(old)).max(new);
         if grown > new {
             new = grown;
             steps.push(Step::Scale { instances: new });
         }
-        let shrunk = replicas
-            .saturating_sub(max_unavailable)
-            .saturating_sub(new)
-            .min(old);
+        let shrunk = replicas.saturating_sub(max_unavailable).saturating_sub(new).min(old);
         let shrunk = if new == replicas { 0 } else { shrunk };
         if shrunk < old {
             old = shrunk;
             if new > 0 {
-                steps.push(Step::Shift {
-                    share: Share::of(new, new + old),
-                });
+                steps.push(Step::Shift { share: Share::of(new, new + old) });
             }
             steps.push(Step::Shrink { instances: old });
         }
@@ -187,9 +144,7 @@ mod tests {
         Step::Scale { instances }
     }
     fn shift(percent: u32) -> Step {
-        Step::Shift {
-            share: Share::percent(percent),
-        }
+        Step::Shift { share: Share::percent(percent) }
     }
     fn shrink(instances: u32) -> Step {
         Step::Shrink { instances }
@@ -198,39 +153,23 @@ mod tests {
         Step::Bake { time: MINUTE }
     }
     fn share(percent: u32) -> StrategyStep {
-        StrategyStep {
-            share: Share::percent(percent),
-            bake: MINUTE,
-        }
+        StrategyStep { share: Share::percent(percent), bake: MINUTE }
     }
     fn situation(replicas: u32, stable: u32) -> Situation {
-        Situation {
-            replicas,
-            stable: Some(stable),
-            routed: true,
-        }
+        Situation { replicas, stable: Some(stable), routed: true }
     }
 
     #[test]
     fn the_first_release_has_nobody_to_share_with() {
-        let strategy = Strategy::Canary {
-            steps: vec![share(10), share(100)],
-            keep: MINUTE,
-        };
-        let first = Situation {
-            replicas: 2,
-            stable: None,
-            routed: true,
-        };
+        let strategy = Strategy::Canary { steps: vec![share(10), share(100)], keep: MINUTE };
+        let first = Situation { replicas: 2, stable: None, routed: true };
         assert_eq!(steps(&strategy, first), [scale(2), shift(100), bake()]);
     }
 
     #[test]
     fn a_canary_gets_the_instances_for_its_share_and_stable_keeps_its_own() {
-        let strategy = Strategy::Canary {
-            steps: vec![share(10), share(50), share(100)],
-            keep: MINUTE,
-        };
+        let strategy =
+            Strategy::Canary { steps: vec![share(10), share(50), share(100)], keep: MINUTE };
         assert_eq!(
             steps(&strategy, situation(4, 4)),
             [
@@ -249,10 +188,7 @@ mod tests {
 
     #[test]
     fn one_instance_is_scaled_once() {
-        let strategy = Strategy::Canary {
-            steps: vec![share(10), share(100)],
-            keep: MINUTE,
-        };
+        let strategy = Strategy::Canary { steps: vec![share(10), share(100)], keep: MINUTE };
         assert_eq!(
             steps(&strategy, situation(1, 1)),
             [scale(1), shift(10), bake(), shift(100), bake()]
@@ -261,20 +197,12 @@ mod tests {
 
     #[test]
     fn blue_green_starts_all_before_any_traffic_moves() {
-        let strategy = Strategy::BlueGreen {
-            canary: Some(share(10)),
-            bake: MINUTE,
-            keep: MINUTE,
-        };
+        let strategy = Strategy::BlueGreen { canary: Some(share(10)), bake: MINUTE, keep: MINUTE };
         assert_eq!(
             steps(&strategy, situation(2, 2)),
             [scale(2), shift(10), bake(), shift(100), bake()]
         );
-        let without = Strategy::BlueGreen {
-            canary: None,
-            bake: Duration::ZERO,
-            keep: MINUTE,
-        };
+        let without = Strategy::BlueGreen { canary: None, bake: Duration::ZERO, keep: MINUTE };
         assert_eq!(steps(&without, situation(2, 2)), [scale(2), shift(100)]);
     }
 
@@ -288,28 +216,12 @@ mod tests {
 
     #[test]
     fn rolling_goes_in_batches() {
-        let strategy = Strategy::Rolling {
-            max_surge: 1,
-            max_unavailable: 0,
-            bake: MINUTE,
-        };
+        let strategy = Strategy::Rolling { max_surge: 1, max_unavailable: 0, bake: MINUTE };
         assert_eq!(
             steps(&strategy, situation(2, 2)),
-            [
-                scale(1),
-                shift(50),
-                shrink(1),
-                scale(2),
-                shift(100),
-                shrink(0),
-                bake()
-            ]
+            [scale(1), shift(50), shrink(1), scale(2), shift(100), shrink(0), bake()]
         );
-        let without_surge = Strategy::Rolling {
-            max_surge: 0,
-            max_unavailable: 1,
-            bake: MINUTE,
-        };
+        let without_surge = Strategy::Rolling { max_surge: 0, max_unavailable: 1, bake: MINUTE };
         assert_eq!(
             steps(&without_surge, situation(2, 2)),
             [shrink(1), scale(1), shift(100), shrink(0), scale(2), bake()]
@@ -318,14 +230,8 @@ mod tests {
 
     #[test]
     fn a_worker_is_never_shifted() {
-        let worker = Situation {
-            routed: false,
-            ..situation(1, 1)
-        };
-        let strategy = Strategy::Canary {
-            steps: vec![share(10), share(100)],
-            keep: MINUTE,
-        };
+        let worker = Situation { routed: false, ..situation(1, 1) };
+        let strategy = Strategy::Canary { steps: vec![share(10), share(100)], keep: MINUTE };
         assert_eq!(steps(&strategy, worker), [scale(1), bake()]);
     }
 

@@ -12,57 +12,37 @@ fn strategies() -> impl Generator<Value = Strategy> {
     prop_oneof![
         bake.clone().prop_map(|bake| Strategy::Recreate { bake }),
         (0_u32..3, 0_u32..3, bake.clone()).prop_map(|(max_surge, max_unavailable, bake)| {
-            Strategy::Rolling {
-                max_surge,
-                max_unavailable,
-                bake,
-            }
+            Strategy::Rolling { max_surge, max_unavailable, bake }
         }),
         (proptest::option::of(1_u32..100), bake.clone(), 0_u64..30).prop_map(
             |(canary, bake, keep)| Strategy::BlueGreen {
-                canary: canary.map(|percent| StrategyStep {
-                    share: Share::percent(percent),
-                    bake
-                }),
+                canary: canary.map(|percent| StrategyStep { share: Share::percent(percent), bake }),
                 bake,
                 keep: Duration::from_secs(keep),
             }
         ),
-        (
-            proptest::collection::btree_set(1_u32..100, 0..4),
-            bake,
-            0_u64..30
-        )
-            .prop_map(|(shares, bake, keep)| Strategy::Canary {
+        (proptest::collection::btree_set(1_u32..100, 0..4), bake, 0_u64..30).prop_map(
+            |(shares, bake, keep)| Strategy::Canary {
                 steps: shares
                     .into_iter()
                     .chain([100])
-                    .map(|percent| StrategyStep {
-                        share: Share::percent(percent),
-                        bake
-                    })
+                    .map(|percent| StrategyStep { share: Share::percent(percent), bake })
                     .collect(),
                 keep: Duration::from_secs(keep),
-            }),
+            }
+        ),
     ]
 }
 
 fn behaviours() -> impl Generator<Value = Behaviour> {
     let some = |limit: u64| proptest::option::weighted(0.3, 0..limit);
-    (
-        proptest::option::weighted(0.85, 0_u64..4_000),
-        some(8_000),
-        0_u64..2_000,
-        some(8_000),
-    )
-        .prop_map(
-            |(ready_after, dies_after, drains_for, bad_after)| Behaviour {
-                ready_after,
-                dies_after,
-                drains_for,
-                bad_after,
-            },
-        )
+    (proptest::option::weighted(0.85, 0_u64..4_000), some(8_000), 0_u64..2_000, some(8_000))
+        .prop_map(|(ready_after, dies_after, drains_for, bad_after)| Behaviour {
+            ready_after,
+            dies_after,
+            drains_for,
+            bad_after,
+        })
 }
 
 #[derive(Debug, Clone)]
@@ -78,16 +58,9 @@ fn scenarios() -> impl Generator<Value = Scenario> {
     let parts = proptest::collection::vec((1_u32..5, strategies(), any::<bool>()), 1..=3);
     let commands = proptest::collection::vec((0_u64..20_000, 0_u8..4), 0..4);
     let deployment = (proptest::collection::vec(behaviours(), 3), commands);
-    (
-        parts,
-        proptest::collection::vec(deployment, 1..4),
-        0_u64..3_000,
+    (parts, proptest::collection::vec(deployment, 1..4), 0_u64..3_000).prop_map(
+        |(parts, deployments, confirm_after)| Scenario { parts, deployments, confirm_after },
     )
-        .prop_map(|(parts, deployments, confirm_after)| Scenario {
-            parts,
-            deployments,
-            confirm_after,
-        })
 }
 
 fn parts(scenario: &Scenario) -> Vec<Part> {

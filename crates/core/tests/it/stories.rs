@@ -11,26 +11,15 @@ fn second(seconds: u64) -> Duration {
 }
 
 fn share(percent: u32) -> StrategyStep {
-    StrategyStep {
-        share: Share::percent(percent),
-        bake: second(5),
-    }
+    StrategyStep { share: Share::percent(percent), bake: second(5) }
 }
 
 fn canary() -> Strategy {
-    Strategy::Canary {
-        steps: vec![share(10), share(50), share(100)],
-        keep: second(60),
-    }
+    Strategy::Canary { steps: vec![share(10), share(50), share(100)], keep: second(60) }
 }
 
 fn api(strategy: Strategy) -> Part {
-    Part {
-        name: "api",
-        replicas: 4,
-        strategy,
-        routed: true,
-    }
+    Part { name: "api", replicas: 4, strategy, routed: true }
 }
 
 /// A world in which deployment 1 of `parts` serves.
@@ -52,15 +41,9 @@ fn a_good_canary_serves_and_the_old_stays_warm_until_its_time_is_over() {
     assert_eq!(world.settle(), Outcome::Succeeded);
     assert_eq!(world.serving("api").as_deref(), Some("api@2"));
     assert_eq!(world.share("api", 2), Share::ALL);
-    assert_eq!(
-        world.facts(&revision("api", 1)).ready,
-        4,
-        "the old one is warm"
-    );
+    assert_eq!(world.facts(&revision("api", 1)).ready, 4, "the old one is warm");
     let ended = world.now;
-    world.until("the old one to stop", |world| {
-        world.facts(&revision("api", 1)).running == 0
-    });
+    world.until("the old one to stop", |world| world.facts(&revision("api", 1)).running == 0);
     assert!(world.now - ended >= 60_000, "not before its time");
     assert_eq!(world.serving("api").as_deref(), Some("api@2"));
 }
@@ -68,47 +51,24 @@ fn a_good_canary_serves_and_the_old_stays_warm_until_its_time_is_over() {
 #[test]
 fn a_bad_canary_goes_back_in_one_write_and_is_stopped_only_afterwards() {
     let mut world = with_first(&[api(canary())]);
-    world.behaviours.insert(
-        revision("api", 2),
-        Behaviour {
-            bad_after: Some(8_000),
-            ..GOOD
-        },
-    );
+    world.behaviours.insert(revision("api", 2), Behaviour { bad_after: Some(8_000), ..GOOD });
     world.deploy(2, &[api(canary())]).unwrap();
     world.until("the way back", World::going_back);
-    assert_eq!(
-        world.share("api", 2),
-        Share::NONE,
-        "traffic first, in the same transition"
-    );
+    assert_eq!(world.share("api", 2), Share::NONE, "traffic first, in the same transition");
     assert_eq!(world.share("api", 1), Share::ALL);
-    assert!(
-        world.facts(&revision("api", 2)).draining == 0,
-        "it stops after the confirmation"
-    );
+    assert!(world.facts(&revision("api", 2)).draining == 0, "it stops after the confirmation");
     assert_eq!(world.settle(), Outcome::RolledBack);
     assert_eq!(world.serving("api").as_deref(), Some("api@1"));
     let failure = world.environment.latest.clone().unwrap().failure.unwrap();
     assert_eq!(failure.code, FailureCode::Guard);
     assert_eq!(failure.evidence.as_deref(), Some("error_rate > 5%: true"));
-    assert!(
-        !world
-            .environment
-            .is_verified(&tidegate_types::ReleaseId::new("r-2"))
-    );
+    assert!(!world.environment.is_verified(&tidegate_types::ReleaseId::new("r-2")));
 }
 
 #[test]
 fn one_that_is_never_ready_changes_nothing() {
     let mut world = with_first(&[api(canary())]);
-    world.behaviours.insert(
-        revision("api", 2),
-        Behaviour {
-            ready_after: None,
-            ..GOOD
-        },
-    );
+    world.behaviours.insert(revision("api", 2), Behaviour { ready_after: None, ..GOOD });
     world.deploy(2, &[api(canary())]).unwrap();
     assert_eq!(world.settle(), Outcome::Failed);
     assert!(world.tables.iter().all(|table| {
@@ -123,13 +83,7 @@ fn one_that_is_never_ready_changes_nothing() {
 #[test]
 fn one_that_dies_after_a_while_goes_back_by_its_restarts() {
     let mut world = with_first(&[api(canary())]);
-    world.behaviours.insert(
-        revision("api", 2),
-        Behaviour {
-            dies_after: Some(3_000),
-            ..GOOD
-        },
-    );
+    world.behaviours.insert(revision("api", 2), Behaviour { dies_after: Some(3_000), ..GOOD });
     world.deploy(2, &[api(canary())]).unwrap();
     assert_eq!(world.settle(), Outcome::RolledBack);
     let failure = world.environment.latest.clone().unwrap().failure.unwrap();
@@ -140,47 +94,22 @@ fn one_that_dies_after_a_while_goes_back_by_its_restarts() {
 #[test]
 fn the_first_release_has_nowhere_to_go_back_to() {
     let mut world = World::new();
-    world.behaviours.insert(
-        revision("api", 1),
-        Behaviour {
-            bad_after: Some(1_000),
-            ..GOOD
-        },
-    );
+    world.behaviours.insert(revision("api", 1), Behaviour { bad_after: Some(1_000), ..GOOD });
     world.deploy(1, &[api(canary())]).unwrap();
     assert_eq!(world.settle(), Outcome::Degraded);
-    assert_eq!(
-        world.share("api", 1),
-        Share::ALL,
-        "it keeps serving: there is nothing else"
-    );
+    assert_eq!(world.share("api", 1), Share::ALL, "it keeps serving: there is nothing else");
     assert!(world.environment.verified.is_empty());
     let mut world = World::new();
-    world.behaviours.insert(
-        revision("api", 1),
-        Behaviour {
-            ready_after: None,
-            ..GOOD
-        },
-    );
+    world.behaviours.insert(revision("api", 1), Behaviour { ready_after: None, ..GOOD });
     world.deploy(1, &[api(canary())]).unwrap();
     assert_eq!(world.settle(), Outcome::Failed);
-    assert!(
-        world.environment.revisions.is_empty(),
-        "nothing of it is left"
-    );
+    assert!(world.environment.revisions.is_empty(), "nothing of it is left");
 }
 
 #[test]
 fn a_broken_stable_never_blocks_the_mend() {
     let mut world = with_first(&[api(canary())]);
-    world.behaviours.insert(
-        revision("api", 1),
-        Behaviour {
-            ready_after: None,
-            ..GOOD
-        },
-    );
+    world.behaviours.insert(revision("api", 1), Behaviour { ready_after: None, ..GOOD });
     world.deploy(2, &[api(canary())]).unwrap();
     assert_eq!(world.settle(), Outcome::Succeeded);
 }
@@ -189,16 +118,8 @@ fn a_broken_stable_never_blocks_the_mend() {
 fn with_a_broken_stable_the_traffic_stays_where_instances_are() {
     let mut world = with_first(&[api(canary())]);
     world.deploy(2, &[api(canary())]).unwrap();
-    world.until("half of the traffic", |world| {
-        world.share("api", 2) == Share::percent(50)
-    });
-    world.behaviours.insert(
-        revision("api", 1),
-        Behaviour {
-            ready_after: None,
-            ..GOOD
-        },
-    );
+    world.until("half of the traffic", |world| world.share("api", 2) == Share::percent(50));
+    world.behaviours.insert(revision("api", 1), Behaviour { ready_after: None, ..GOOD });
     world.command(Command::Abort).unwrap();
     assert_eq!(world.settle(), Outcome::Degraded);
     assert_eq!(world.serving("api").as_deref(), Some("api@2"));
@@ -209,38 +130,20 @@ fn with_a_broken_stable_the_traffic_stays_where_instances_are() {
 fn components_go_back_together_the_last_one_first() {
     let parts = || {
         [
-            api(Strategy::BlueGreen {
-                canary: None,
-                bake: second(1),
-                keep: second(60),
-            }),
+            api(Strategy::BlueGreen { canary: None, bake: second(1), keep: second(60) }),
             Part {
                 name: "web",
                 replicas: 2,
-                strategy: Strategy::BlueGreen {
-                    canary: None,
-                    bake: second(5),
-                    keep: second(60),
-                },
+                strategy: Strategy::BlueGreen { canary: None, bake: second(5), keep: second(60) },
                 routed: true,
             },
         ]
     };
     let mut world = with_first(&parts());
-    world.behaviours.insert(
-        revision("web", 2),
-        Behaviour {
-            bad_after: Some(1_000),
-            ..GOOD
-        },
-    );
+    world.behaviours.insert(revision("web", 2), Behaviour { bad_after: Some(1_000), ..GOOD });
     world.deploy(2, &parts()).unwrap();
     world.until("the way back", World::going_back);
-    assert_eq!(
-        world.share("api", 1),
-        Share::ALL,
-        "switched before, and back in the same write"
-    );
+    assert_eq!(world.share("api", 1), Share::ALL, "switched before, and back in the same write");
     assert_eq!(world.share("web", 1), Share::ALL);
     assert_eq!(world.settle(), Outcome::RolledBack);
     let order: Vec<String> = world
@@ -256,27 +159,12 @@ fn components_go_back_together_the_last_one_first() {
 
 #[test]
 fn rolling_back_a_rolling_update_starts_the_old_ones_again_first() {
-    let rolling = || {
-        api(Strategy::Rolling {
-            max_surge: 1,
-            max_unavailable: 0,
-            bake: second(5),
-        })
-    };
+    let rolling = || api(Strategy::Rolling { max_surge: 1, max_unavailable: 0, bake: second(5) });
     let mut world = with_first(&[rolling()]);
-    world.behaviours.insert(
-        revision("api", 2),
-        Behaviour {
-            bad_after: Some(3_000),
-            ..GOOD
-        },
-    );
+    world.behaviours.insert(revision("api", 2), Behaviour { bad_after: Some(3_000), ..GOOD });
     world.deploy(2, &[rolling()]).unwrap();
     world.until("the way back", World::going_back);
-    assert!(
-        world.facts(&revision("api", 1)).ready < 4,
-        "some of the old ones had stopped"
-    );
+    assert!(world.facts(&revision("api", 1)).ready < 4, "some of the old ones had stopped");
     assert_eq!(world.settle(), Outcome::RolledBack);
     assert_eq!(world.facts(&revision("api", 1)).ready, 4);
     assert_eq!(world.share("api", 1), Share::ALL);
@@ -291,13 +179,7 @@ fn recreate_never_runs_both_not_even_on_the_way_back() {
         routed: false,
     };
     let mut world = with_first(&[recreate()]);
-    world.behaviours.insert(
-        revision("worker", 2),
-        Behaviour {
-            dies_after: Some(500),
-            ..GOOD
-        },
-    );
+    world.behaviours.insert(revision("worker", 2), Behaviour { dies_after: Some(500), ..GOOD });
     world.deploy(2, &[recreate()]).unwrap();
     while world.environment.deployment.is_some() {
         world.tick();
@@ -305,10 +187,7 @@ fn recreate_never_runs_both_not_even_on_the_way_back() {
             && world.facts(&revision("worker", 2)).running > 0;
         assert!(!both, "both ran at {}", world.now);
     }
-    assert_eq!(
-        world.environment.latest.as_ref().unwrap().outcome,
-        Outcome::RolledBack
-    );
+    assert_eq!(world.environment.latest.as_ref().unwrap().outcome, Outcome::RolledBack);
     assert_eq!(world.facts(&revision("worker", 1)).ready, 1);
 }
 
@@ -316,33 +195,18 @@ fn recreate_never_runs_both_not_even_on_the_way_back() {
 fn a_pause_neither_shortens_a_bake_nor_blinds_the_guards() {
     let mut world = with_first(&[api(canary())]);
     world.deploy(2, &[api(canary())]).unwrap();
-    world.until("a tenth", |world| {
-        world.share("api", 2) == Share::percent(10)
-    });
+    world.until("a tenth", |world| world.share("api", 2) == Share::percent(10));
     world.command(Command::Pause).unwrap();
     for _ in 0..600 {
         world.tick();
     }
-    assert_eq!(
-        world.share("api", 2),
-        Share::percent(10),
-        "held for a minute"
-    );
+    assert_eq!(world.share("api", 2), Share::percent(10), "held for a minute");
     world.command(Command::Resume).unwrap();
     let resumed = world.now;
     world.until("half", |world| world.share("api", 2) == Share::percent(50));
-    assert!(
-        world.now - resumed >= 4_000,
-        "the bake was not used up by the pause"
-    );
+    assert!(world.now - resumed >= 4_000, "the bake was not used up by the pause");
     world.command(Command::Pause).unwrap();
-    world.behaviours.insert(
-        revision("api", 2),
-        Behaviour {
-            bad_after: Some(0),
-            ..GOOD
-        },
-    );
+    world.behaviours.insert(revision("api", 2), Behaviour { bad_after: Some(0), ..GOOD });
     world.tick();
     assert!(world.going_back());
 }
@@ -351,13 +215,8 @@ fn a_pause_neither_shortens_a_bake_nor_blinds_the_guards() {
 fn skip_ends_a_bake_and_nothing_else() {
     let mut world = with_first(&[api(canary())]);
     world.deploy(2, &[api(canary())]).unwrap();
-    assert!(matches!(
-        world.command(Command::Skip),
-        Err(Rejected::Pointless { .. })
-    ));
-    world.until("a tenth", |world| {
-        world.share("api", 2) == Share::percent(10)
-    });
+    assert!(matches!(world.command(Command::Skip), Err(Rejected::Pointless { .. })));
+    world.until("a tenth", |world| world.share("api", 2) == Share::percent(10));
     while world.command(Command::Skip).is_err() {
         world.tick();
     }
@@ -372,24 +231,16 @@ fn a_second_deployment_is_told_who_holds_the_environment() {
     world.deploy(2, &[api(canary())]).unwrap();
     let before = world.environment.clone();
     let refused = world.deploy(3, &[api(canary())]).unwrap_err();
-    assert_eq!(
-        refused.to_string(),
-        "deployment 2 of ana is under way in shop/production"
-    );
+    assert_eq!(refused.to_string(), "deployment 2 of ana is under way in shop/production");
     assert_eq!(world.environment, before);
 }
 
 #[test]
 fn aborting_twice_is_aborting_once_and_without_a_deployment_it_is_nothing() {
     let mut world = with_first(&[api(canary())]);
-    assert!(matches!(
-        world.command(Command::Abort),
-        Err(Rejected::Idle { .. })
-    ));
+    assert!(matches!(world.command(Command::Abort), Err(Rejected::Idle { .. })));
     world.deploy(2, &[api(canary())]).unwrap();
-    world.until("a tenth", |world| {
-        world.share("api", 2) == Share::percent(10)
-    });
+    world.until("a tenth", |world| world.share("api", 2) == Share::percent(10));
     world.command(Command::Abort).unwrap();
     let before = world.environment.clone();
     if world.environment.deployment.is_some() {
@@ -411,10 +262,7 @@ fn a_command_for_another_deployment_is_refused() {
     let now = Timestamp::from_millis(2_000_000);
     assert_eq!(
         step(&world.environment, &stale, &Seen::default(), now),
-        Err(Rejected::Stale {
-            meant: DeploymentId(1),
-            running: DeploymentId(2)
-        })
+        Err(Rejected::Stale { meant: DeploymentId(1), running: DeploymentId(2) })
     );
 }
 
@@ -423,14 +271,7 @@ fn aborted_while_preparing_nothing_happens_and_a_late_plan_is_dropped() {
     let mut world = with_first(&[api(canary())]);
     let mut other = with_first(&[api(canary())]);
     other.deploy(2, &[api(canary())]).unwrap();
-    let plan = other
-        .environment
-        .deployment
-        .as_ref()
-        .unwrap()
-        .plan
-        .clone()
-        .unwrap();
+    let plan = other.environment.deployment.as_ref().unwrap().plan.clone().unwrap();
     let request = Input::Request {
         deployment: DeploymentId(2),
         kind: DeploymentKind::Deploy,
@@ -438,14 +279,9 @@ fn aborted_while_preparing_nothing_happens_and_a_late_plan_is_dropped() {
     };
     let now = Timestamp::from_millis(2_000_000);
     let seen = Seen::default();
-    world.environment = step(&world.environment, &request, &seen, now)
-        .unwrap()
-        .environment;
+    world.environment = step(&world.environment, &request, &seen, now).unwrap().environment;
     world.command(Command::Abort).unwrap();
-    assert_eq!(
-        world.environment.latest.as_ref().unwrap().outcome,
-        Outcome::Failed
-    );
+    assert_eq!(world.environment.latest.as_ref().unwrap().outcome, Outcome::Failed);
     let before = world.environment.clone();
     let late = step(&world.environment, &Input::Prepared(plan), &seen, now).unwrap();
     assert_eq!((late.environment, late.events), (before, vec![]));

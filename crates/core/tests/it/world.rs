@@ -29,12 +29,8 @@ pub(crate) struct Behaviour {
     pub bad_after: Option<u64>,
 }
 
-pub(crate) const GOOD: Behaviour = Behaviour {
-    ready_after: Some(200),
-    dies_after: None,
-    drains_for: 300,
-    bad_after: None,
-};
+pub(crate) const GOOD: Behaviour =
+    Behaviour { ready_after: Some(200), dies_after: None, drains_for: 300, bad_after: None };
 
 #[derive(Debug, Clone)]
 struct Instance {
@@ -161,11 +157,7 @@ impl World {
                         },
                     ],
                     without_evidence: WithoutEvidence::Hold,
-                    keep: if part.routed {
-                        keep(&part.strategy)
-                    } else {
-                        Duration::ZERO
-                    },
+                    keep: if part.routed { keep(&part.strategy) } else { Duration::ZERO },
                 }
             })
             .collect();
@@ -182,16 +174,8 @@ impl World {
     }
 
     pub(crate) fn command(&mut self, command: Command) -> Result<(), Rejected> {
-        let deployment = self
-            .environment
-            .deployment
-            .as_ref()
-            .map(|deployment| deployment.id);
-        self.feed(&Input::Command {
-            command,
-            deployment,
-            actor: "bo".into(),
-        })
+        let deployment = self.environment.deployment.as_ref().map(|deployment| deployment.id);
+        self.feed(&Input::Command { command, deployment, actor: "bo".into() })
     }
 
     fn feed(&mut self, input: &Input) -> Result<(), Rejected> {
@@ -200,14 +184,10 @@ impl World {
         // What is stored is what is loaded: a restart at any moment changes nothing.
         let stored = serde_json::to_string(&decision.environment).unwrap();
         let loaded: Environment = serde_json::from_str(&stored).unwrap();
-        assert_eq!(
-            loaded, decision.environment,
-            "the state survives being stored"
-        );
+        assert_eq!(loaded, decision.environment, "the state survives being stored");
         self.environment = loaded;
         let now = self.now;
-        self.events
-            .extend(decision.events.into_iter().map(|event| (now, event)));
+        self.events.extend(decision.events.into_iter().map(|event| (now, event)));
         self.act();
         Ok(())
     }
@@ -218,23 +198,12 @@ impl World {
         for wanted in self.environment.wanted() {
             let fleet = self.fleets.entry(wanted.id.clone()).or_default();
             fleet.first.get_or_insert(now);
-            let running = fleet
-                .instances
-                .iter()
-                .filter(|i| i.stopping.is_none())
-                .count();
+            let running = fleet.instances.iter().filter(|i| i.stopping.is_none()).count();
             for _ in running..wanted.replicas as usize {
-                fleet.instances.push(Instance {
-                    started: now,
-                    stopping: None,
-                });
+                fleet.instances.push(Instance { started: now, stopping: None });
             }
             let surplus = running.saturating_sub(wanted.replicas as usize);
-            let leaving = fleet
-                .instances
-                .iter_mut()
-                .rev()
-                .filter(|i| i.stopping.is_none());
+            let leaving = fleet.instances.iter_mut().rev().filter(|i| i.stopping.is_none());
             for instance in leaving.take(surplus) {
                 instance.stopping = Some(now);
             }
@@ -249,10 +218,7 @@ impl World {
         }
         let table = self.environment.route_table();
         if table.epoch > Epoch::default()
-            && self
-                .asked
-                .as_ref()
-                .is_none_or(|(_, asked)| asked.epoch < table.epoch)
+            && self.asked.as_ref().is_none_or(|(_, asked)| asked.epoch < table.epoch)
         {
             self.asked = Some((now, table));
         }
@@ -274,16 +240,12 @@ impl World {
             let behaviour = behaviours.get(id).copied().unwrap_or(GOOD);
             let before = fleet.instances.len();
             fleet.instances.retain(|instance| {
-                instance
-                    .stopping
-                    .is_none_or(|at| now - at < behaviour.drains_for)
+                instance.stopping.is_none_or(|at| now - at < behaviour.drains_for)
             });
             let drained = before - fleet.instances.len();
             fleet.instances.retain(|instance| {
                 instance.stopping.is_some()
-                    || behaviour
-                        .dies_after
-                        .is_none_or(|after| now - instance.started < after)
+                    || behaviour.dies_after.is_none_or(|after| now - instance.started < after)
             });
             let died = before - drained - fleet.instances.len();
             if died > 0 {
@@ -308,21 +270,13 @@ impl World {
         let behaviour = self.behaviours.get(id).copied().unwrap_or(GOOD);
         let ready = |instance: &&Instance| {
             instance.stopping.is_none()
-                && behaviour
-                    .ready_after
-                    .is_some_and(|after| self.now - instance.started >= after)
+                && behaviour.ready_after.is_some_and(|after| self.now - instance.started >= after)
         };
         let count = |n: usize| u32::try_from(n).unwrap();
         RevisionFacts {
             ready: count(fleet.instances.iter().filter(ready).count()),
             running: count(fleet.instances.len()),
-            draining: count(
-                fleet
-                    .instances
-                    .iter()
-                    .filter(|i| i.stopping.is_some())
-                    .count(),
-            ),
+            draining: count(fleet.instances.iter().filter(|i| i.stopping.is_some()).count()),
             exits: fleet.exits,
             failed_checks: 0,
             failure: fleet.failure.clone(),
@@ -333,9 +287,7 @@ impl World {
     fn look(&self) -> Seen {
         let mut seen = Seen::default();
         for id in self.fleets.keys() {
-            seen.observation
-                .revisions
-                .insert(id.clone(), self.facts(id));
+            seen.observation.revisions.insert(id.clone(), self.facts(id));
         }
         seen.observation.routes.epoch = self.confirmed.as_ref().map(|table| table.epoch);
         if let Some(deployment) = &self.environment.deployment {
@@ -357,10 +309,7 @@ impl World {
                         verdict: if fails { Verdict::Fail } else { Verdict::Pass },
                         evidence: format!("{guard}: {fails}"),
                     };
-                    vec![
-                        read("error_rate > 5%", bad),
-                        read("restarts >= 3", exits >= 3),
-                    ]
+                    vec![read("error_rate > 5%", bad), read("restarts >= 3", exits >= 3)]
                 })
                 .collect();
         }
@@ -376,10 +325,7 @@ impl World {
             }
             self.tick();
         }
-        panic!(
-            "still under way after an hour: {:?}",
-            self.environment.deployment
-        );
+        panic!("still under way after an hour: {:?}", self.environment.deployment);
     }
 
     pub(crate) fn until(&mut self, what: &str, condition: impl Fn(&Self) -> bool) {
@@ -395,17 +341,11 @@ impl World {
 
     pub(crate) fn share(&self, name: &str, deployment: u64) -> Share {
         let name = component(name);
-        self.environment
-            .share(&name, &RevisionId::of(&name, DeploymentId(deployment)))
+        self.environment.share(&name, &RevisionId::of(&name, DeploymentId(deployment)))
     }
 
     pub(crate) fn serving(&self, name: &str) -> Option<String> {
-        self.environment
-            .components
-            .get(&component(name))?
-            .serving
-            .as_ref()
-            .map(ToString::to_string)
+        self.environment.components.get(&component(name))?.serving.as_ref().map(ToString::to_string)
     }
 
     /// Whether the deployment under way goes back.
@@ -421,11 +361,7 @@ impl World {
         let table = self.environment.route_table();
         for route in &table.routes {
             // 1: shares add up, and only known revisions have one.
-            let sum: u32 = route
-                .backends
-                .iter()
-                .map(|backend| backend.share.hundredths())
-                .sum();
+            let sum: u32 = route.backends.iter().map(|backend| backend.share.hundredths()).sum();
             assert!(route.backends.is_empty() || sum == 10_000, "1: {route:?}");
             for backend in &route.backends {
                 assert!(
@@ -439,12 +375,7 @@ impl World {
         if let Some(deployment) = &self.environment.deployment
             && let Stage::Rolling(position) = &deployment.stage
         {
-            let rollout = &deployment
-                .plan
-                .as_ref()
-                .unwrap()
-                .rollouts
-                .get(position.rollout);
+            let rollout = &deployment.plan.as_ref().unwrap().rollouts.get(position.rollout);
             if let Some(rollout) = rollout {
                 let allowed = rollout.steps[..rollout.steps.len().min(position.step + 1)]
                     .iter()
@@ -488,10 +419,7 @@ fn spec(name: &ComponentName, release: &ReleaseId, part: &Part) -> RevisionSpec 
                 signal: Signal::Sigterm,
                 timeout: Duration::from_secs(1),
             },
-            log: LogLimits {
-                file_bytes: 1_000,
-                files: 1,
-            },
+            log: LogLimits { file_bytes: 1_000, files: 1 },
         }),
         route: part.routed.then(|| RouteRule {
             host: None,
