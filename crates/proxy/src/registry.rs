@@ -67,13 +67,19 @@ impl Registry {
             }
             let served = Served { table, address, listener: None };
             let scope = served.table.scope.clone();
-            if let Err(error) = self.install(&served.table, None).await {
+            if let Err(error) = self.install(&served.table, Vec::new()).await {
                 tracing::error!(%scope, %error, "a stored table is not served");
                 continue;
             }
             self.scopes.insert(scope, served);
         }
         self.bind_missing().await;
+        for (scope, served) in &self.scopes {
+            if served.listener.is_none() {
+                let address = served.address;
+                tracing::error!(%scope, %address, "cannot listen; trying again every second");
+            }
+        }
     }
 
     /// Tries to bind what could not be bound before.
@@ -85,12 +91,12 @@ impl Registry {
             .map(|(scope, served)| (scope.clone(), served.address))
             .collect();
         for (scope, address) in missing {
-            match bind(address) {
-                Ok(listener) => {
+            match self.bind(address) {
+                Ok((listener, copies)) => {
                     let Some(served) = self.scopes.get(&scope) else {
                         continue;
                     };
-                    match self.install(&served.table, Some(&listener)).await {
+                    match self.install(&served.table, copies).await {
                         Ok(()) => tracing::info!(%scope, %address, "listening"),
                         Err(error) => tracing::error!(%scope, %error, "cannot listen"),
                     }
@@ -98,9 +104,7 @@ impl Registry {
                         served.listener = Some(listener);
                     }
                 }
-                Err(error) => {
-                    tracing::warn!(%scope, %address, %error, "cannot listen; trying again");
-                }
+                Err(error) => tracing::debug!(%scope, %address, %error, "cannot listen"),
             }
         }
     }
@@ -122,16 +126,17 @@ impl Registry {
         let order = (table.epoch, table.membership);
         let wanted = wanted_address(current, table.listen);
         let open = current.filter(|served| served.listener.is_some() && served.address == wanted);
-        let new_listener = match open {
+        let new = match open {
             Some(served) if admission == Admission::Same => {
                 return Ok((order.0, order.1, served.address));
             }
             Some(_) => None,
-            None => Some(bind(wanted).map_err(|error| Refusal::Address {
+            None => Some(self.bind(wanted).map_err(|error| Refusal::Address {
                 address: wanted,
                 reason: error.to_string(),
             })?),
         };
+        let (new_listener, copies) = new.unzip();
         let address = match &new_listener {
             Some(listener) => listener
                 .local_addr()
@@ -139,7 +144,7 @@ impl Registry {
             None => wanted,
         };
         self.store_with(&table, address).await?;
-        let installed = self.install(&table, new_listener.as_ref()).await;
+        let installed = self.install(&table, copies.unwrap_or_default()).await;
         let scope = table.scope.clone();
         let listener = new_listener.or_else(|| {
             let former = self.scopes.remove(&scope);
@@ -193,18 +198,13 @@ impl Registry {
     async fn install(
         &self,
         table: &ProxyTable,
-        listener: Option<&TcpListener>,
+        mut listeners: Vec<TcpListener>,
     ) -> Result<(), String> {
         let live = Arc::new(self.lock_meters().compile(table));
-        let mut listeners = Vec::new();
-        for _ in &self.workers {
-            let copy = listener.map(TcpListener::try_clone).transpose();
-            listeners.push(copy.map_err(|error| format!("cannot share the listener: {error}"))?);
-        }
         self.tell(|done| Command::Table {
             scope: table.scope.clone(),
             table: Arc::clone(&live),
-            listener: listeners.pop().flatten(),
+            listener: listeners.pop(),
             done,
         })
         .await
@@ -225,6 +225,19 @@ impl Registry {
             answer.await.map_err(|_| "a worker of the proxy has ended".to_owned())?;
         }
         Ok(())
+    }
+
+    /// Opens a listener, with a copy for each worker: whatever can be refused is refused before
+    /// anything has changed.
+    ///
+    /// Without `SO_REUSEPORT`: with it, a second proxy would silently take a part of the
+    /// connections of an address that is taken.
+    fn bind(&self, address: SocketAddr) -> std::io::Result<(TcpListener, Vec<TcpListener>)> {
+        let listener = TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        let copies: std::io::Result<_> =
+            self.workers.iter().map(|_| listener.try_clone()).collect();
+        Ok((listener, copies?))
     }
 
     async fn store_with(&self, table: &ProxyTable, address: SocketAddr) -> Result<(), Refusal> {
@@ -266,14 +279,6 @@ fn wanted_address(current: Option<&Served>, listen: Listen) -> SocketAddr {
         (Listen::Address(address), _) => address,
         (Listen::Automatic, _) => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
     }
-}
-
-/// Without `SO_REUSEPORT`: with it, a second proxy would silently take a part of the connections
-/// of an address that is taken.
-fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let listener = TcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
 }
 
 /// The counters of all scopes.

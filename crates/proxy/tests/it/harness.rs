@@ -100,7 +100,7 @@ impl Proxy {
 
     /// Tells the proxy to end, without waiting.
     pub(crate) fn shutdown(&self) {
-        self.call(|client| client.shutdown()).unwrap();
+        self.call(Client::shutdown).unwrap();
     }
 
     /// Calls until there is an answer: a disk under load may keep one waiting for longer than a
@@ -150,7 +150,7 @@ impl Proxy {
     }
 
     pub(crate) fn tables(&self) -> Vec<ServedTable> {
-        self.call(|client| client.tables()).unwrap()
+        self.call(Client::tables).unwrap()
     }
 
     pub(crate) fn traffic(&self) -> Traffic {
