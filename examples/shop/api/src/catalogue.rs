@@ -10,21 +10,9 @@ pub struct Product {
 
 /// What there is.
 pub const CATALOGUE: &[Product] = &[
-    Product {
-        number: 1,
-        name: "Tide table",
-        cents: 1_490,
-    },
-    Product {
-        number: 2,
-        name: "Rope, 20 m",
-        cents: 3_900,
-    },
-    Product {
-        number: 3,
-        name: "Signal lamp",
-        cents: 7_250,
-    },
+    Product { number: 1, name: "Tide table", cents: 1_490 },
+    Product { number: 2, name: "Rope, 20 m", cents: 3_900 },
+    Product { number: 3, name: "Signal lamp", cents: 7_250 },
 ];
 
 /// Guests pay this much more for each piece, in cents.

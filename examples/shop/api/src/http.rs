@@ -27,10 +27,7 @@ pub struct Request {
 impl Request {
     /// The value of a header; `name` in small letters.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     /// A field of the form in the body.
@@ -52,11 +49,7 @@ pub struct Answer {
 
 impl Answer {
     pub fn json(status: u16, body: String) -> Self {
-        Self {
-            status,
-            headers: Vec::new(),
-            body,
-        }
+        Self { status, headers: Vec::new(), body }
     }
 
     pub fn error(status: u16, why: &str) -> Self {
@@ -95,11 +88,7 @@ impl Answer {
         for (name, value) in &self.headers {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
-        text.push_str(if stays {
-            "\r\n"
-        } else {
-            "Connection: close\r\n\r\n"
-        });
+        text.push_str(if stays { "\r\n" } else { "Connection: close\r\n\r\n" });
         if !without_body {
             text.push_str(&self.body);
         }
@@ -210,10 +199,7 @@ fn read(from: &mut impl BufRead, to: &mut impl Write) -> io::Result<Read> {
         body: Vec::new(),
         stays: false,
     };
-    let connection = request
-        .header("connection")
-        .unwrap_or_default()
-        .to_ascii_lowercase();
+    let connection = request.header("connection").unwrap_or_default().to_ascii_lowercase();
     let says = |word: &str| connection.split(',').any(|said| said.trim() == word);
     request.stays = !says("close") && (version == "HTTP/1.1" || says("keep-alive"));
     if request.header("transfer-encoding").is_some() {
@@ -245,10 +231,7 @@ mod tests {
         let handle = |request: &Request| {
             assert_ne!(request.path, "/fault", "as it was asked for");
             let product = request.form("product").unwrap_or("none");
-            Answer::json(
-                200,
-                format!("{} {} {product}", request.method, request.path),
-            )
+            Answer::json(200, format!("{} {} {product}", request.method, request.path))
         };
         converse(&mut requests.as_bytes(), &mut answers, &handle).unwrap();
         String::from_utf8(answers).unwrap()
@@ -262,18 +245,9 @@ mod tests {
         );
         let parts: Vec<&str> = answers.split("HTTP/1.1 200 OK\r\n").collect();
         assert_eq!(parts.len(), 4, "{answers}");
-        assert!(
-            parts[1].ends_with("Content-Length: 9\r\n\r\nPOST /a 7"),
-            "{answers}"
-        );
-        assert!(
-            parts[2].ends_with("Content-Length: 12\r\n\r\n"),
-            "{answers}"
-        );
-        assert!(
-            parts[3].ends_with("Connection: close\r\n\r\nGET /e none"),
-            "{answers}"
-        );
+        assert!(parts[1].ends_with("Content-Length: 9\r\n\r\nPOST /a 7"), "{answers}");
+        assert!(parts[2].ends_with("Content-Length: 12\r\n\r\n"), "{answers}");
+        assert!(parts[3].ends_with("Connection: close\r\n\r\nGET /e none"), "{answers}");
     }
 
     #[test]
@@ -290,20 +264,11 @@ mod tests {
             ("GET / HTTP/1.1\r\nno header\r\n\r\n", 400),
             ("POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
             ("POST / HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n", 413),
-            (
-                "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-                411,
-            ),
-            (
-                &format!("GET / HTTP/1.1\r\nA: {}\r\n\r\n", "a".repeat(20_000)),
-                431,
-            ),
+            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 411),
+            (&format!("GET / HTTP/1.1\r\nA: {}\r\n\r\n", "a".repeat(20_000)), 431),
         ] {
             let answers = conversation(request);
-            assert!(
-                answers.starts_with(&format!("HTTP/1.1 {status} ")),
-                "{answers}"
-            );
+            assert!(answers.starts_with(&format!("HTTP/1.1 {status} ")), "{answers}");
         }
     }
 }

@@ -25,17 +25,13 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), String> {
     let port = env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
-    let port: u16 = port
-        .parse()
-        .map_err(|_| format!("PORT is not a port: `{port}`"))?;
+    let port: u16 = port.parse().map_err(|_| format!("PORT is not a port: `{port}`"))?;
     let folder = env::var("TIDEGATE_DATA").unwrap_or_else(|_| "data".to_owned());
     let orders = Orders::open(folder.as_ref())
         .map_err(|error| format!("cannot keep orders in {folder}: {error}"))?;
     let listener = TcpListener::bind(("127.0.0.1", port))
         .map_err(|error| format!("cannot listen on port {port}: {error}"))?;
-    let known = orders
-        .count()
-        .map_err(|error| format!("cannot read the orders: {error}"))?;
+    let known = orders.count().map_err(|error| format!("cannot read the orders: {error}"))?;
     println!("shop-api {VERSION} listens on port {port}, {known} orders so far");
     http::serve(
         &listener,
@@ -85,13 +81,7 @@ fn products(request: &Request) -> Answer {
             format!(r#"{{"number":{number},"name":"{name}","cents":{cents}}}"#)
         })
         .collect();
-    Answer::json(
-        200,
-        format!(
-            r#"{{"version":"{VERSION}","products":[{}]}}"#,
-            products.join(",")
-        ),
-    )
+    Answer::json(200, format!(r#"{{"version":"{VERSION}","products":[{}]}}"#, products.join(",")))
 }
 
 fn order(request: &Request, orders: &Orders) -> Answer {
@@ -106,12 +96,7 @@ fn order(request: &Request, orders: &Orders) -> Answer {
     };
     let customer = customer(request);
     let cents = price(product, customer) * quantity;
-    let order = Order {
-        customer,
-        product: product.number,
-        quantity,
-        cents,
-    };
+    let order = Order { customer, product: product.number, quantity, cents };
     match orders.add(&order) {
         Ok(id) => Answer::json(201, format!(r#"{{"order":"{id}","cents":{cents}}}"#)),
         Err(error) => broken("store the order", &error),

@@ -42,16 +42,10 @@ impl Orders {
         let path = folder.join("orders");
         let end = OpenOptions::new().create(true).append(true).open(&path)?;
         let file = File::open(path)?;
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(Self {
             end,
-            read: Mutex::new(SoFar {
-                file,
-                bytes: 0,
-                orders: 0,
-            }),
+            read: Mutex::new(SoFar { file, bytes: 0, orders: 0 }),
             process: since.as_micros(),
             next: AtomicU64::new(1),
         })
@@ -60,27 +54,14 @@ impl Orders {
     /// Stores an order and tells its number. One write, so that lines of other instances never
     /// come in between.
     pub fn add(&self, order: &Order) -> io::Result<String> {
-        let id = format!(
-            "{:x}-{}",
-            self.process,
-            self.next.fetch_add(1, Ordering::Relaxed)
-        );
-        let customer = order
-            .customer
-            .map_or_else(|| "guest".to_owned(), |number| number.to_string());
-        let Order {
-            product,
-            quantity,
-            cents,
-            ..
-        } = order;
+        let id = format!("{:x}-{}", self.process, self.next.fetch_add(1, Ordering::Relaxed));
+        let customer =
+            order.customer.map_or_else(|| "guest".to_owned(), |number| number.to_string());
+        let Order { product, quantity, cents, .. } = order;
         let line = format!("{id} {customer} {product} {quantity} {cents}\n");
         let written = (&self.end).write(line.as_bytes())?;
         if written < line.len() {
-            return Err(io::Error::new(
-                io::ErrorKind::StorageFull,
-                "only a part was stored",
-            ));
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "only a part was stored"));
         }
         Ok(id)
     }
@@ -109,26 +90,14 @@ mod tests {
     #[test]
     fn instances_see_each_others_orders() {
         let folder = std::env::temp_dir().join(format!("shop-orders-{}", std::process::id()));
-        let (one, other) = (
-            Orders::open(&folder).unwrap(),
-            Orders::open(&folder).unwrap(),
-        );
-        let order = Order {
-            customer: Some(1),
-            product: 1,
-            quantity: 1,
-            cents: 100,
-        };
+        let (one, other) = (Orders::open(&folder).unwrap(), Orders::open(&folder).unwrap());
+        let order = Order { customer: Some(1), product: 1, quantity: 1, cents: 100 };
         std::thread::scope(|scope| {
             for orders in [&one, &other] {
                 scope.spawn(|| (0..200).for_each(|_| drop(orders.add(&order).unwrap())));
             }
         });
-        let counts = (
-            one.count().unwrap(),
-            other.count().unwrap(),
-            one.count().unwrap(),
-        );
+        let counts = (one.count().unwrap(), other.count().unwrap(), one.count().unwrap());
         fs::remove_dir_all(&folder).unwrap();
         assert_eq!(counts, (400, 400, 400));
     }

@@ -1,4 +1,4 @@
-//! Ships orders: what is in the file `orders` and not yet in `shipped` goes there.
+//! Ships orders: what is in the API's file `orders` and not yet in the worker's `shipped` goes there.
 
 use std::{
     env,
@@ -14,24 +14,23 @@ use std::{
 const PAUSE: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {
-    let folder = env::var("TIDEGATE_DATA").unwrap_or_else(|_| "data".to_owned());
-    match run(folder.as_ref()) {
+    let Some(orders) = env::args_os().nth(1) else {
+        eprintln!("usage: shop-worker FOLDER-WITH-ORDERS");
+        return ExitCode::from(2);
+    };
+    let own = env::var_os("TIDEGATE_DATA").unwrap_or_else(|| "data".into());
+    match run(&Path::new(&orders).join("orders"), own.as_ref()) {
         Ok(never) => match never {},
         Err(error) => {
-            eprintln!("shop-worker: cannot ship the orders in {folder}: {error}");
+            eprintln!("shop-worker: cannot ship the orders: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn run(folder: &Path) -> io::Result<std::convert::Infallible> {
-    fs::create_dir_all(folder)?;
-    let orders = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .read(true)
-        .open(folder.join("orders"))?;
-    let shipped = folder.join("shipped");
+fn run(orders: &Path, own: &Path) -> io::Result<std::convert::Infallible> {
+    fs::create_dir_all(own)?;
+    let shipped = own.join("shipped");
     let done = match File::open(&shipped) {
         Ok(file) => BufReader::new(file).lines().count(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
@@ -39,6 +38,14 @@ fn run(folder: &Path) -> io::Result<std::convert::Infallible> {
     };
     println!("shop-worker goes on after {done} shipped orders");
     let mut shipped = OpenOptions::new().create(true).append(true).open(shipped)?;
+    // Before the first start of the API there are none.
+    let orders = loop {
+        match File::open(orders) {
+            Ok(file) => break file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => sleep(PAUSE),
+            Err(error) => return Err(error),
+        }
+    };
     let mut orders = BufReader::new(orders);
     let mut line = String::new();
     let mut passed = 0;
