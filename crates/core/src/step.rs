@@ -142,6 +142,7 @@ pub fn step(
     turn.take(input)?;
     while turn.advance() {}
     turn.retire_warm();
+    turn.number_the_table(environment);
     let wake_at = turn.wake_at();
     Ok(Decision { environment: turn.environment, events: turn.events, wake_at })
 }
@@ -315,6 +316,18 @@ impl Turn<'_> {
         if !self.rerouted {
             self.rerouted = true;
             self.environment.epoch = self.environment.epoch.next();
+        }
+    }
+
+    /// Two tables with one epoch are never different, whatever it was that changed: a role, too, is
+    /// part of the table.
+    fn number_the_table(&mut self, before: &Environment) {
+        let before = before.route_table();
+        let after = self.environment.route_table();
+        if (before.listen, before.routes) != (after.listen, after.routes)
+            && self.environment.epoch.0 > 0
+        {
+            self.rerouted();
         }
     }
 

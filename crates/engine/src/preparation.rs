@@ -7,6 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use tidegate_core::{Failure, FailureCode};
+use tidegate_manifest::FILE_NAME;
 use tidegate_release::{ArtifactStore, BuildError, BuildRequest, Builder, git};
 use tidegate_store::{Project, Store};
 use tidegate_types::{DeploymentId, Plan, Release, ReleaseId, Scope};
@@ -19,9 +20,6 @@ pub type Current = tidegate_plan::Current;
 
 /// Takes what the preparation says of itself, for people.
 pub type Progress = Arc<dyn Fn(String) + Send + Sync>;
-
-/// The manifest's name in a repository.
-pub const MANIFEST: &str = "tidegate.yaml";
 
 /// Makes plans.
 #[async_trait]
@@ -85,21 +83,21 @@ impl Preparer {
             git::resolve(repository, reference).await
         }
         .map_err(|error| prepare(error.to_string()))?;
-        let text = git::file_at(repository, &commit.hash, MANIFEST)
+        let text = git::file_at(repository, &commit.hash, FILE_NAME)
             .await
             .map_err(|error| prepare(error.to_string()))?
             .ok_or_else(|| {
-                let mut failure = prepare(format!("commit {} has no {MANIFEST}", commit.version));
+                let mut failure = prepare(format!("commit {} has no {FILE_NAME}", commit.version));
                 failure.mend = Some(
                     "commit one (`tidegate init` writes it), or deploy the work tree with --dirty"
                         .to_owned(),
                 );
                 failure
             })?;
-        let manifest = tidegate_manifest::read(&text, MANIFEST)
+        let manifest = tidegate_manifest::read(&text, FILE_NAME)
             .map_err(|problems| {
                 let mut failure = prepare(format!(
-                    "{MANIFEST} of commit {} does not pass the check",
+                    "{FILE_NAME} of commit {} does not pass the check",
                     commit.version
                 ));
                 failure.log = problems.render(false).lines().map(ToOwned::to_owned).collect();
@@ -109,7 +107,7 @@ impl Preparer {
             .manifest;
         if manifest.project != scope.project {
             return Err(prepare(format!(
-                "{MANIFEST} of commit {} is of the project `{}`, not `{}`",
+                "{FILE_NAME} of commit {} is of the project `{}`, not `{}`",
                 commit.version, manifest.project, scope.project
             )));
         }
@@ -233,7 +231,7 @@ impl Prepare for Preparer {
             }
         };
         // The release's own manifest, not the one of today: an old release keeps its own plan.
-        let manifest = tidegate_manifest::read(&release.manifest, MANIFEST)
+        let manifest = tidegate_manifest::read(&release.manifest, FILE_NAME)
             .map_err(|problems| {
                 let mut failure = prepare(format!(
                     "the manifest of release {} is not one that this version reads",

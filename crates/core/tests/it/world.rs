@@ -217,6 +217,11 @@ impl World {
             }
         }
         let table = self.environment.route_table();
+        if let Some((_, asked)) = &self.asked
+            && asked.epoch == table.epoch
+        {
+            assert_eq!(*asked, table, "one epoch is one table");
+        }
         if table.epoch > Epoch::default()
             && self.asked.as_ref().is_none_or(|(_, asked)| asked.epoch < table.epoch)
         {

@@ -93,13 +93,11 @@ impl SimulatedTarget {
     fn count(&self, inside: &mut Inside) {
         let now = Instant::now();
         let since = inside.counted_at.replace(now).map_or(StdDuration::ZERO, |at| now - at);
-        if self.no_traffic.load(Ordering::Relaxed) {
-            return;
-        }
         let Some(table) = inside.table.clone() else { return };
         for backend in table.routes.iter().flat_map(|route| &route.backends) {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small")]
             let requests = (since.as_secs_f64() * 1_000.0 * backend.share.fraction()) as u64;
+            let requests = if self.no_traffic.load(Ordering::Relaxed) { 0 } else { requests };
             let bad = self.bad.lock().unwrap().contains(&backend.revision);
             let counters = inside.counted.entry(backend.revision.clone()).or_default();
             counters.requests += requests;
@@ -321,6 +319,7 @@ impl World {
         let engine = self.engine().await;
         let id = deploy(&engine).await.unwrap();
         assert_eq!(ended(&engine, id).await, Outcome::Succeeded);
+        until(&engine, "confirmation", |view| view.confirmed).await;
         engine
     }
 }
