@@ -18,7 +18,7 @@
 //! | `fork=1` | starts a `sleep` that would outlive it |
 //! | `flood=1` | writes to its output without end |
 //! | `on_term=ignore` | ignores SIGTERM; otherwise requests in flight end first |
-//! | `report=FILE` | appends a line when it starts and when it has ended by SIGTERM |
+//! | `report=FILE` | appends `WHAT INSTANCE PID`: `started`, `forked` and, after SIGTERM, `stopped` |
 //!
 //! `/slow?ms=N` answers after that long. Anything else answers at once.
 //!
@@ -46,22 +46,12 @@ fn build() -> PathBuf {
         .find(|folder| folder.file_name().is_some_and(|name| name == "deps"))
         .and_then(std::path::Path::parent)
         .expect("a test's executable is in TARGET/PROFILE/deps");
-    let target = profile
-        .parent()
-        .expect("a profile's folder is in the target folder");
-    let name = profile
-        .file_name()
-        .and_then(|name| name.to_str())
-        .expect("a profile's name is text");
+    let target = profile.parent().expect("a profile's folder is in the target folder");
+    let name =
+        profile.file_name().and_then(|name| name.to_str()).expect("a profile's name is text");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args([
-            "build",
-            "--quiet",
-            "--package",
-            "tidegate-testapp",
-            "--profile",
-        ])
+        .args(["build", "--quiet", "--package", "tidegate-testapp", "--profile"])
         .arg(if name == "debug" { "dev" } else { name })
         .arg("--target-dir")
         .arg(target)

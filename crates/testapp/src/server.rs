@@ -40,7 +40,8 @@ pub(crate) fn run(options: Options) -> Result<(), String> {
     app.report("started");
     println!("version {} starts", app.version());
     if app.options.text("fork").is_some() {
-        Command::new("sleep").arg("600").spawn().map_err(text)?;
+        let child = Command::new("sleep").arg("600").spawn().map_err(text)?;
+        app.report_process("forked", child.id());
     }
     if app.options.text("flood").is_some() {
         std::thread::spawn(|| {
@@ -65,19 +66,11 @@ pub(crate) fn run(options: Options) -> Result<(), String> {
     }
     println!("listening");
     loop {
-        if app
-            .options
-            .time("die_after")
-            .is_some_and(|after| app.started.elapsed() >= after)
-        {
+        if app.options.time("die_after").is_some_and(|after| app.started.elapsed() >= after) {
             return Err("dying as told".to_owned());
         }
         // Whoever removes the file is the one that dies.
-        if app
-            .options
-            .path("die_when")
-            .is_some_and(|file| std::fs::remove_file(file).is_ok())
-        {
+        if app.options.path("die_when").is_some_and(|file| std::fs::remove_file(file).is_ok()) {
             return Err("dying as told by a file".to_owned());
         }
         if terminate.load(Ordering::Relaxed)
@@ -97,9 +90,13 @@ impl App {
     }
 
     fn report(&self, what: &str) {
+        self.report_process(what, std::process::id());
+    }
+
+    fn report_process(&self, what: &str, pid: u32) {
         if let Some(path) = self.options.path("report") {
             let instance = std::env::var("TIDEGATE_INSTANCE").unwrap_or_default();
-            let line = format!("{what} {instance} {}\n", std::process::id());
+            let line = format!("{what} {instance} {pid}\n");
             let file = OpenOptions::new().create(true).append(true).open(path);
             if let Err(error) = file.and_then(|mut file| file.write_all(line.as_bytes())) {
                 eprintln!("cannot report: {error}");
@@ -157,10 +154,8 @@ impl App {
     }
 
     fn health(&self) -> &'static str {
-        let early = self
-            .options
-            .time("ready_after")
-            .is_some_and(|after| self.started.elapsed() < after);
+        let early =
+            self.options.time("ready_after").is_some_and(|after| self.started.elapsed() < after);
         if early
             || self.options.text("ready") == Some("never")
             || self.options.exists("unready_while")

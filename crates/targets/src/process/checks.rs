@@ -69,7 +69,8 @@ impl Checks {
                 self.live_failed = 0;
                 self.broken = false;
             }
-            Err(_) if in_start_period && !self.was_ready => {}
+            // Before it is ready for the first time the deadline is what ends it.
+            Err(_) if in_start_period || !self.was_ready => {}
             Err(said) => {
                 self.said = Some(said.clone());
                 self.live_failed = self.live_failed.saturating_add(1);
@@ -181,8 +182,12 @@ mod tests {
     }
 
     #[test]
-    fn failures_in_the_start_period_do_not_break_it() {
+    fn failures_before_it_is_ready_and_in_the_start_period_do_not_break_it() {
         let mut checks = Checks::default();
+        for _ in 0..5 {
+            checks.live_answer(&bad(), 3, false);
+        }
+        checks.ready_answer(&Ok(()), 3);
         for _ in 0..5 {
             checks.live_answer(&bad(), 3, true);
         }
