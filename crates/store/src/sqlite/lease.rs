@@ -9,7 +9,11 @@ use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read as _, Seek as _, Write as _},
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
+
+use rustix::process::{Pid, test_kill_process};
 
 use super::fault::io_error;
 use crate::Error;
@@ -29,6 +33,19 @@ struct Holder {
     boot: Option<String>,
 }
 
+/// How long a lock may outlive its holder.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+impl Holder {
+    fn is_alive(&self) -> bool {
+        // A process of another user may not be signalled, and lives.
+        i32::try_from(self.pid)
+            .ok()
+            .and_then(Pid::from_raw)
+            .is_some_and(|pid| test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
+    }
+}
+
 impl Lease {
     /// Takes the lease of the store at `path`, or says who has it.
     pub(super) fn take(path: &Path) -> Result<Self, Error> {
@@ -41,16 +58,22 @@ impl Lease {
             .truncate(false)
             .open(&lock_path)
             .map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
+        let start = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
+            }
+            // Unknown between the holder's lock and its note, and when the note is damaged.
+            let holder = read_holder(&mut file).ok().flatten();
+            if holder.as_ref().is_some_and(Holder::is_alive) || start.elapsed() > PATIENCE {
                 return Err(Error::Locked {
                     path: path.to_owned(),
-                    // Unknown between the holder's lock and its note, and when the note is damaged.
-                    holder: read_holder(&mut file).ok().flatten().map(|holder| holder.pid),
+                    holder: holder.map(|holder| holder.pid),
                 });
             }
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
+            thread::sleep(Duration::from_millis(10));
         }
         let now = Holder { pid: std::process::id(), boot: boot() };
         let machine_went_down = read_holder(&mut file)
@@ -71,6 +94,8 @@ impl Drop for Lease {
     fn drop(&mut self) {
         // If it fails the next start looks closer than it must.
         let _ = self.file.set_len(0);
+        // Closing the file would do, but for a child that is just being started and has it, too.
+        let _ = self.file.unlock();
     }
 }
 
@@ -123,6 +148,31 @@ mod tests {
             Lease::take(&path).unwrap_err(),
             Error::Locked { path: path.clone(), holder: Some(std::process::id()) }
         );
+        drop(lease);
+        Lease::take(&path).unwrap();
+    }
+
+    #[test]
+    fn a_lock_that_outlives_its_holder_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tidegate.db");
+        let held = Lease::take(&path).unwrap();
+        // No process has this number: Linux gives none above 2^22, others fewer.
+        fs::write(lock_path(&path), "2000000000 some-boot\n").unwrap();
+        let waiting = thread::spawn({
+            let path = path.clone();
+            move || Lease::take(&path)
+        });
+        held.file.unlock().unwrap();
+        waiting.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn a_closed_lease_is_free_even_when_a_child_still_has_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tidegate.db");
+        let lease = Lease::take(&path).unwrap();
+        let _as_a_child = lease.file.try_clone().unwrap();
         drop(lease);
         Lease::take(&path).unwrap();
     }
