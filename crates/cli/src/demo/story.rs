@@ -30,7 +30,7 @@ pub(super) const BAD: &Version = &shop::V3;
 /// The visitors stay so long after the bad version went, to show that it answers nobody.
 const AFTERWARDS: Duration = Duration::from_secs(2);
 /// A deployment that takes longer is stuck.
-const LONGEST: Duration = Duration::from_secs(180);
+const LONGEST: Duration = Duration::from_mins(3);
 /// Time between two looks at the environment.
 const LOOK: Duration = Duration::from_millis(50);
 

@@ -1,0 +1,286 @@
+//! Following a deployment to its end: a block on a terminal, lines elsewhere.
+
+use std::{
+    io::{self, Write as _},
+    time::{Duration, Instant},
+};
+
+use tidegate_core::Event;
+use tidegate_engine::EnvironmentView;
+use tidegate_server::{
+    api::{DeploymentRow, EventRow},
+    client::{Client, Error, Lines},
+};
+use tidegate_types::{DeploymentId, Scope, Timestamp};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::{MissedTickBehavior, interval, sleep, sleep_until},
+};
+
+use crate::{context::Context, exit::Exit, fault::Fault, render};
+
+/// Time between two drawings of the block.
+const FRAME: Duration = Duration::from_millis(100);
+/// How long a control plane that died may take to come back.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How the following ended.
+pub(crate) enum Followed {
+    /// With the deployment.
+    Ended(Box<DeploymentRow>, Box<EnvironmentView>),
+    /// By Ctrl-C.
+    Interrupted,
+    /// The time given was over.
+    TimedOut(Box<EnvironmentView>),
+}
+
+/// Follows a deployment until its end, or for as long as `timeout`.
+pub(crate) async fn follow(
+    context: &Context,
+    scope: &Scope,
+    id: DeploymentId,
+    timeout: Option<tidegate_types::Duration>,
+) -> Result<Followed, Fault> {
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| {
+        Fault::new(Exit::Failed, "signal", format!("Ctrl-C cannot be heard: {error}"))
+    })?;
+    let deadline = timeout.map(|timeout| tokio::time::Instant::now() + timeout.into());
+    let client = context.client();
+    let mut screen = Screen::new(context.clone());
+    let mut after = 0;
+    loop {
+        let mut seen = Seen { after, view: None, taken: Instant::now(), progress: None };
+        let pass = pass(&client, scope, id, &mut seen, &mut screen, &mut interrupt, deadline).await;
+        after = seen.after;
+        match pass {
+            Ok(Pass::Over) => {
+                screen.clear();
+                let row = client.deployment(id).await?.deployment;
+                let view = client.environment(scope).await?;
+                if row.ended_at.is_some() {
+                    return Ok(Followed::Ended(Box::new(row), Box::new(view)));
+                }
+                return Err(stopped(scope));
+            }
+            Ok(Pass::Interrupted) => {
+                screen.clear();
+                return Ok(Followed::Interrupted);
+            }
+            Ok(Pass::TimedOut) => {
+                screen.clear();
+                let view = client.environment(scope).await?;
+                return Ok(Followed::TimedOut(Box::new(view)));
+            }
+            Err(Error::Unreachable { .. }) => {
+                screen.clear();
+                if !come_back(context, &client, &mut interrupt).await {
+                    return Err(stopped(scope));
+                }
+            }
+            Err(error) => {
+                screen.clear();
+                return Err(error.into());
+            }
+        }
+    }
+}
+
+fn stopped(scope: &Scope) -> Fault {
+    let mut fault = Fault::new(
+        Exit::Unreachable,
+        "unreachable",
+        "the control plane ended before the deployment",
+    )
+    .next("tidegate up")
+    .next(format!("tidegate watch {}", scope.environment));
+    fault.state = vec![
+        "what serves goes on serving; the deployment goes on when the control plane is up again"
+            .to_owned(),
+    ];
+    fault
+}
+
+async fn come_back(context: &Context, client: &Client, interrupt: &mut Signal) -> bool {
+    context.note(format!(
+        "the control plane is gone; what serves goes on serving. Waiting {} s for it (`tidegate up` \
+         starts it)",
+        PATIENCE.as_secs()
+    ));
+    let began = Instant::now();
+    while began.elapsed() < PATIENCE {
+        tokio::select! {
+            _ = interrupt.recv() => return false,
+            () = sleep(Duration::from_millis(250)) => {}
+        }
+        if client.health().await.is_ok() {
+            context.note("the control plane is back");
+            return true;
+        }
+    }
+    false
+}
+
+enum Pass {
+    Over,
+    Interrupted,
+    TimedOut,
+}
+
+struct Seen {
+    after: u64,
+    view: Option<EnvironmentView>,
+    taken: Instant,
+    progress: Option<String>,
+}
+
+impl Seen {
+    /// The engine's time: what the last view said, and what has passed since.
+    fn now(&self) -> Option<Timestamp> {
+        let passed = u64::try_from(self.taken.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let view = self.view.as_ref()?;
+        Some(view.at.after(tidegate_types::Duration::from_millis(passed)))
+    }
+}
+
+async fn pass(
+    client: &Client,
+    scope: &Scope,
+    id: DeploymentId,
+    seen: &mut Seen,
+    screen: &mut Screen,
+    interrupt: &mut Signal,
+    deadline: Option<tokio::time::Instant>,
+) -> Result<Pass, Error> {
+    let row = client.deployment(id).await?.deployment;
+    let mut views: Lines<EnvironmentView> = client.watch(scope).await?;
+    let mut events = client.follow(id, seen.after).await?;
+    let mut frames = interval(FRAME);
+    frames.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            event = events.next() => match event? {
+                None => return Ok(Pass::Over),
+                Some(event) => {
+                    seen.after = event.seq;
+                    screen.event(&event, row.requested_at);
+                }
+            },
+            view = views.next() => match view? {
+                None => return Ok(Pass::Over),
+                Some(view) => {
+                    let progress = view
+                        .deployment
+                        .as_ref()
+                        .filter(|deployment| deployment.id == id)
+                        .and_then(|deployment| deployment.progress.clone());
+                    if let Some(progress) = progress
+                        && seen.progress.as_ref() != Some(&progress)
+                    {
+                        screen.progress(&progress, view.at, row.requested_at);
+                        seen.progress = Some(progress);
+                    }
+                    seen.view = Some(view);
+                    seen.taken = Instant::now();
+                }
+            },
+            _ = frames.tick(), if screen.context.live => {
+                if let (Some(view), Some(now)) = (&seen.view, seen.now())
+                    && view.deployment.as_ref().is_some_and(|deployment| deployment.id == id)
+                {
+                    screen.draw(view, now);
+                }
+            }
+            _ = interrupt.recv() => return Ok(Pass::Interrupted),
+            () = until(deadline) => return Ok(Pass::TimedOut),
+        }
+    }
+}
+
+async fn until(deadline: Option<tokio::time::Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What is on the terminal.
+struct Screen {
+    context: Context,
+    /// Lines of the block that is drawn.
+    drawn: usize,
+    width: usize,
+}
+
+/// Columns and lines of the terminal on stderr.
+pub(crate) fn size() -> (usize, usize) {
+    rustix::termios::tcgetwinsize(io::stderr())
+        .ok()
+        .filter(|size| size.ws_col > 0 && size.ws_row > 0)
+        .map_or((100, 40), |size| (usize::from(size.ws_col), usize::from(size.ws_row)))
+}
+
+impl Screen {
+    const fn new(context: Context) -> Self {
+        Self { context, drawn: 0, width: 0 }
+    }
+
+    fn draw(&mut self, view: &EnvironmentView, now: Timestamp) {
+        let (width, height) = size();
+        let mut lines = render::deployment::render(view, width, now, self.context.talk_style);
+        // A block that is higher than the terminal could not be drawn over.
+        let most = height.saturating_sub(1).max(1);
+        if lines.len() > most {
+            let left = lines.len() - (most - 1);
+            lines.truncate(most - 1);
+            lines.push(format!("  … {left} more lines"));
+        }
+        let mut text = String::new();
+        if self.drawn > 0 && self.width != width {
+            // What the terminal did to the old lines is unknown.
+            text.push_str("\x1b[2J\x1b[H");
+        } else if self.drawn > 0 {
+            text.push_str(&format!("\x1b[{}A", self.drawn));
+        }
+        for line in &lines {
+            text.push_str("\r\x1b[2K");
+            text.push_str(line);
+            text.push('\n');
+        }
+        text.push_str("\x1b[J");
+        self.drawn = lines.len();
+        self.width = width;
+        let mut stderr = io::stderr().lock();
+        let _ = stderr.write_all(text.as_bytes());
+        let _ = stderr.flush();
+    }
+
+    /// Takes the block away.
+    fn clear(&mut self) {
+        if self.drawn > 0 {
+            let mut stderr = io::stderr().lock();
+            let _ = write!(stderr, "\x1b[{}A\r\x1b[J", self.drawn);
+            let _ = stderr.flush();
+            self.drawn = 0;
+        }
+    }
+
+    fn event(&mut self, event: &EventRow, since: Timestamp) {
+        let Ok(read) = serde_json::from_value::<Event>(event.payload.clone()) else { return };
+        if let Some(sentence) = render::event::sentence(&read) {
+            self.line(&sentence, event.at, since);
+        }
+    }
+
+    fn progress(&mut self, progress: &str, at: Timestamp, since: Timestamp) {
+        if !self.context.live {
+            self.line(progress, at, since);
+        }
+    }
+
+    /// A line that stays; on a terminal above the block.
+    fn line(&mut self, sentence: &str, at: Timestamp, since: Timestamp) {
+        self.clear();
+        let time = render::time::clock(at.since(since));
+        self.context.talk(format!("{} {sentence}", self.context.talk_style.dim(&time)));
+    }
+}

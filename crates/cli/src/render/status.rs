@@ -1,0 +1,147 @@
+//! An environment as `tidegate status` shows it.
+
+use tidegate_engine::{ComponentView, EnvironmentView, RevisionView};
+use tidegate_types::{Share, Timestamp};
+
+use super::{
+    event,
+    table::{cut, table},
+    time,
+};
+use crate::style::Style;
+
+/// What serves now, as sentences.
+pub(crate) fn serves(view: &EnvironmentView) -> Vec<String> {
+    let sentences: Vec<String> = view.components.iter().filter_map(serves_one).collect();
+    if sentences.is_empty() {
+        return vec![format!("nothing serves in {}", view.scope)];
+    }
+    sentences
+}
+
+fn serves_one(component: &ComponentView) -> Option<String> {
+    let parts: Vec<String> = component
+        .revisions
+        .iter()
+        .filter(|revision| match revision.share {
+            Some(share) => share > Share::NONE,
+            None => revision.role != "warm",
+        })
+        .map(|revision| {
+            let share = match revision.share {
+                Some(share) => format!("has {share} of the traffic"),
+                None => "runs".to_owned(),
+            };
+            format!("{} ({}) {share}{}", revision.version, revision.id, ready(revision))
+        })
+        .collect();
+    (!parts.is_empty()).then(|| format!("{}: {}", component.name, parts.join(", ")))
+}
+
+fn ready(revision: &RevisionView) -> String {
+    if revision.wanted == 0 {
+        String::new()
+    } else {
+        format!(", {} of {} ready", revision.ready, revision.wanted)
+    }
+}
+
+/// The whole environment.
+pub(crate) fn render(
+    view: &EnvironmentView,
+    width: usize,
+    now: Timestamp,
+    style: Style,
+) -> Vec<String> {
+    let place = match &view.address {
+        Some(address) => format!("http://{address}"),
+        None => "not reachable yet".to_owned(),
+    };
+    let mut lines =
+        vec![format!("{}  {}", style.bold(&view.scope.to_string()), style.cyan(&place))];
+    if !view.confirmed {
+        lines.push(format!(
+            "  {} the proxy has not confirmed the latest routing",
+            style.yellow("!")
+        ));
+    }
+    let mut cells = Vec::new();
+    for component in &view.components {
+        for (index, revision) in component.revisions.iter().enumerate() {
+            let name = if index == 0 { component.name.as_str() } else { "" };
+            cells.push(cells_of(name, revision, now, style));
+        }
+    }
+    if cells.is_empty() {
+        lines.push("  nothing runs".to_owned());
+    } else {
+        let heads =
+            ["", "COMPONENT", "REVISION", "VERSION", "ROLE", "TRAFFIC", "READY", "EXITS", ""];
+        cells.insert(0, heads.map(|head| style.dim(head)).to_vec());
+        lines.extend(table(&cells));
+    }
+    if let Some(deployment) = &view.deployment {
+        let version = deployment.version.as_deref().unwrap_or("a release");
+        lines.push(format!(
+            "  {} deployment {} of {} brings {version}: {}, since {}",
+            style.cyan("⠋"),
+            deployment.id,
+            deployment.actor,
+            deployment.stage,
+            time::length(now.since(deployment.requested_at)),
+        ));
+        if let Some(progress) = &deployment.progress {
+            lines.push(format!("    {progress}"));
+        }
+        lines.extend(super::deployment::waiting(deployment, now, style));
+    } else if let Some(latest) = &view.latest {
+        let version = latest.version.as_deref().unwrap_or("no release");
+        let word = event::outcome(latest.outcome);
+        lines.push(format!(
+            "  latest: deployment {} of {version} {word}, {}",
+            latest.deployment,
+            time::ago(latest.at, now),
+        ));
+        if let Some(failure) = &latest.failure {
+            lines.push(format!("    {} {}", style.red("✖"), failure.what));
+            lines.extend(failure.evidence.iter().map(|evidence| format!("      {evidence}")));
+        }
+    }
+    for trouble in &view.trouble {
+        lines.push(format!("  {} {trouble}", style.red("✖")));
+    }
+    lines.into_iter().map(|line| cut(&line, width)).collect()
+}
+
+fn cells_of(name: &str, revision: &RevisionView, now: Timestamp, style: Style) -> Vec<String> {
+    let (glyph, ready) = if revision.wanted == 0 {
+        (style.green("✔"), "files".to_owned())
+    } else {
+        let glyph = if revision.ready >= revision.wanted {
+            style.green("✔")
+        } else if revision.failure.is_some() {
+            style.red("✖")
+        } else {
+            style.yellow("!")
+        };
+        (glyph, format!("{}/{}", revision.ready, revision.wanted))
+    };
+    let mut remarks = Vec::new();
+    if let Some(until) = revision.warm_until {
+        remarks.push(format!("stopped {}", time::until(until, now)));
+    }
+    if let Some(failure) = &revision.failure {
+        remarks.push(format!("{}: {}", failure.instance, failure.what));
+    }
+    vec![
+        format!(" {glyph}"),
+        name.to_owned(),
+        revision.id.to_string(),
+        revision.version.clone(),
+        revision.role.clone(),
+        revision.share.map_or_else(|| "-".to_owned(), |share| share.to_string()),
+        ready,
+        revision.exits.to_string(),
+        remarks.join("; "),
+    ]
+}

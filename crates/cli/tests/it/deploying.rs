@@ -1,0 +1,170 @@
+//! Deployments that succeed, fail, and survive.
+
+use std::{collections::BTreeSet, process::Stdio};
+
+use crate::sandbox::{Sandbox, kill, runs, wait_until};
+
+const SITE: &str = "
+project: site
+components:
+  web:
+    path: web
+    static: {}
+environments:
+  production:
+    strategy: { blue_green: { bake: 0s, keep: 10m } }
+";
+
+fn app(options: &str) -> String {
+    format!(
+        "
+project: shop
+components:
+  api:
+    command: exec {} serve {options}
+    port: auto
+    health: {{ path: /health, interval: 100ms }}
+    route: /
+environments:
+  production:
+    strategy: {{ blue_green: {{ bake: 0s, keep: 10m }} }}
+",
+        tidegate_testapp::executable().display()
+    )
+}
+
+/// Process ids of the control plane, the proxy and all instances.
+fn pids(sandbox: &Sandbox) -> BTreeSet<u32> {
+    let found = sandbox.processes();
+    assert!(found.len() >= 2, "{found:?}");
+    found
+}
+
+#[test]
+fn a_static_site_is_served_at_once_and_down_leaves_no_process() {
+    let sandbox = Sandbox::with(&[("tidegate.yaml", SITE), ("web/index.html", "first")]);
+    let answer = sandbox.tidegate(&["deploy"]).expect(0);
+    assert!(answer.stdout.contains("site/production serves"), "{answer:?}");
+    assert!(answer.stderr.contains("100% of the traffic"), "{answer:?}");
+    assert_eq!(sandbox.get("/"), "first");
+
+    let status = sandbox.status();
+    assert_eq!(status["scope"], "site/production");
+    assert_eq!(status["latest"]["outcome"], "succeeded");
+    assert_eq!(status["components"][0]["revisions"][0]["share"], 10_000);
+
+    let before = pids(&sandbox);
+    sandbox.tidegate(&["down"]).expect(0);
+    let left: Vec<u32> = before.into_iter().filter(|pid| runs(*pid)).collect();
+    assert!(left.is_empty(), "{left:?}");
+    assert!(sandbox.processes().is_empty());
+    // Down is down, however often it is said, and the next start brings everything back.
+    sandbox.tidegate(&["down"]).expect(0);
+    sandbox.tidegate(&["up"]).expect(0);
+    wait_until("the proxy confirms", || {
+        let status = sandbox.status();
+        status["confirmed"] == true && status["address"].is_string()
+    });
+    assert_eq!(sandbox.get("/"), "first");
+}
+
+#[test]
+fn what_is_not_committed_is_left_out_unless_it_is_asked_for() {
+    let sandbox = Sandbox::with(&[("tidegate.yaml", SITE), ("web/index.html", "first")]);
+    sandbox.write(&[("web/index.html", "second")]);
+    let answer = sandbox.tidegate(&["deploy"]).expect(0);
+    assert!(answer.stderr.contains("not committed"), "{answer:?}");
+    assert_eq!(sandbox.get("/"), "first");
+    let answer = sandbox.tidegate(&["deploy", "--dirty"]).expect(0);
+    assert!(answer.stdout.contains("-dirty"), "{answer:?}");
+    assert_eq!(sandbox.get("/"), "second");
+}
+
+#[test]
+fn blue_green_goes_forth_and_back_and_a_dead_control_plane_stops_nothing() {
+    let sandbox = Sandbox::with(&[("tidegate.yaml", &app("version=one"))]);
+    sandbox.tidegate(&["deploy"]).expect(0);
+    assert!(sandbox.get("/").contains("one"));
+    sandbox.commit(&[("tidegate.yaml", &app("version=two"))]);
+    let plan = sandbox.tidegate(&["plan"]).expect(0);
+    assert!(plan.stdout.contains("api@1 -> api@2"), "{plan:?}");
+    sandbox.tidegate(&["deploy", "production", "--reason", "the second"]).expect(0);
+    assert!(sandbox.get("/").contains("two"));
+
+    let health = sandbox.tidegate(&["up", "--json"]).expect(0).json();
+    assert_eq!(health["up"]["started"], false);
+    let pid = health["up"]["health"]["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok());
+    let pid = pid.expect("a process id");
+    kill(pid);
+    wait_until("the control plane is gone", || !runs(pid));
+    sandbox.tidegate(&["status"]).expect(7);
+
+    // Going back starts it again.
+    sandbox.tidegate(&["rollback", "--reason", "it is worse"]).expect(0);
+    assert!(sandbox.get("/").contains("one"));
+    let history = sandbox.tidegate(&["history", "--json"]).expect(0).json();
+    let kinds: Vec<&str> = history["deployments"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|row| row["kind"].as_str())
+        .collect();
+    assert_eq!(kinds, ["rollback", "deploy", "deploy"]);
+    let logs = sandbox.tidegate(&["logs", "api", "-n", "5"]).expect(0);
+    assert!(logs.stdout.contains("version one"), "{logs:?}");
+
+    // Down works without it as well.
+    let health = sandbox.tidegate(&["up", "--json"]).expect(0).json();
+    let pid = health["up"]["health"]["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok());
+    kill(pid.expect("a process id"));
+    sandbox.tidegate(&["down"]).expect(0);
+    assert!(sandbox.processes().is_empty());
+}
+
+#[test]
+fn an_app_that_does_not_start_is_told_with_its_log_and_what_serves() {
+    let sandbox = Sandbox::with(&[("tidegate.yaml", &app("version=one"))]);
+    sandbox.tidegate(&["deploy"]).expect(0);
+    let broken = app("version=two").replace("command: exec", "command: echo no database; false");
+    sandbox.commit(&[("tidegate.yaml", &broken)]);
+    let answer = sandbox.tidegate(&["deploy"]).expect(1);
+    for part in
+        ["error[start]", "no database", "no traffic was moved", "api@1", "tidegate logs api"]
+    {
+        assert!(answer.stderr.contains(part), "{part} is missing in\n{}", answer.stderr);
+    }
+    assert!(sandbox.get("/").contains("one"));
+}
+
+#[test]
+fn the_second_of_two_deployments_is_told_who_holds_it() {
+    let sandbox = Sandbox::with(&[("tidegate.yaml", &app("version=one ready=never"))]);
+    let begun = sandbox.tidegate(&["deploy", "--no-wait", "--json"]).expect(0).json();
+    assert_eq!(begun["deployment"]["id"], 1);
+    let answer = sandbox.tidegate(&["deploy"]).expect(6);
+    for part in ["error[busy]", "deployment 1 of ana", "tidegate watch production"] {
+        assert!(answer.stderr.contains(part), "{part} is missing in\n{}", answer.stderr);
+    }
+    // One that follows it sees its end.
+    let watch = sandbox
+        .command(&["watch", "--exit-status", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("tidegate runs");
+    sandbox.tidegate(&["pause"]).expect(0);
+    assert_eq!(sandbox.status()["deployment"]["stage"], "paused");
+    sandbox.tidegate(&["resume"]).expect(0);
+    sandbox.tidegate(&["abort"]).expect(0);
+    let watch = watch.wait_with_output().expect("it ends");
+    wait_until("the deployment ends", || sandbox.status()["deployment"].is_null());
+    // It may have come when all was over; then it waits for the next one, and is not tested.
+    if let Ok(result) = serde_json::from_slice::<serde_json::Value>(&watch.stdout) {
+        assert_eq!(result["result"]["deployment"]["status"], "failed");
+        assert_eq!(watch.status.code(), Some(1));
+    }
+    // Nothing is under way now, and nothing can be gone back to.
+    sandbox.tidegate(&["abort"]).expect(6);
+    let answer = sandbox.tidegate(&["rollback"]).expect(6);
+    assert!(answer.stderr.contains("error[no-rollback-target]"), "{answer:?}");
+}
