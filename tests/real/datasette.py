@@ -113,7 +113,7 @@ class Story:
         self.commit("Describe the deployment")
 
         self.tidegate("deploy", ENVIRONMENT)
-        address = self.address()
+        address = self.status()["address"]
         check(f"version {FIRST} serves", version(address) == FIRST, version(address))
 
         traffic = Traffic(address)
@@ -131,6 +131,11 @@ class Story:
         answered = ", ".join(f"{count} by {name}" for name, count in traffic.answers.items())
         print(f"  {traffic.sent} requests sent, 0 lost, {answered}; the longest took"
               f" {traffic.longest * 1000:.0f} ms")
+
+        components = self.status()["components"]
+        exits = {revision["id"]: revision["exits"]
+                 for component in components for revision in component["revisions"]}
+        check("no instance had to be replaced", exits and not any(exits.values()), exits)
 
         listed = json.loads(self.tidegate("history", ENVIRONMENT, "--json", quiet=True).stdout)
         statuses = [row["status"] for row in listed["deployments"]]
@@ -174,23 +179,10 @@ class Story:
             sys.exit(f"tidegate {' '.join(arguments)} ended with {done.returncode}")
         return done
 
-    def address(self):
-        status = self.tidegate("status", ENVIRONMENT, "--json", quiet=True).stdout
-        return find(json.loads(status), "address")
-
-
-def find(value, key):
-    """The first value under a key, however deep."""
-    if isinstance(value, dict):
-        if value.get(key):
-            return value[key]
-        value = list(value.values())
-    if isinstance(value, list):
-        for item in value:
-            found = find(item, key)
-            if found:
-                return found
-    return None
+    def status(self):
+        told = self.tidegate("status", ENVIRONMENT, "--json", quiet=True).stdout
+        [environment] = json.loads(told)["environments"]
+        return environment
 
 
 def binary():
