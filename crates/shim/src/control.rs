@@ -18,7 +18,7 @@ use tidegate_types::Timestamp;
 use crate::{
     Error, ExitRecord, JobSpec, JobState, ProcessIdentity,
     process::{keep, pid_of, reap, session},
-    record::{file_error, read, write},
+    record::{Survives, file_error, read, write},
 };
 
 /// How long a shim may take to claim its folder.
@@ -49,9 +49,7 @@ impl Files {
 }
 
 fn files(directory: &Path) -> Result<Files, Error> {
-    std::path::absolute(directory)
-        .map(Files)
-        .map_err(file_error("find", directory))
+    std::path::absolute(directory).map(Files).map_err(file_error("find", directory))
 }
 
 pub(crate) fn now() -> Timestamp {
@@ -71,20 +69,13 @@ pub fn start(executable: &Path, directory: &Path, spec: &JobSpec) -> Result<(), 
         return Ok(());
     }
     fs::create_dir_all(&files.0).map_err(file_error("create", &files.0))?;
-    write(&files.spec(), spec)?;
-    let failed = |reason: String| Error::Shim {
-        directory: files.0.clone(),
-        reason,
-    };
+    write(&files.spec(), spec, Survives::Us)?;
+    let failed = |reason: String| Error::Shim { directory: files.0.clone(), reason };
     // The shim holds the other end until the job runs, and writes there why it does not.
-    let (mut answer, theirs) = std::io::pipe().map_err(|source| Error::System {
-        operation: "make a pipe",
-        source,
-    })?;
-    let errors = theirs.try_clone().map_err(|source| Error::System {
-        operation: "make a pipe",
-        source,
-    })?;
+    let (mut answer, theirs) =
+        std::io::pipe().map_err(|source| Error::System { operation: "make a pipe", source })?;
+    let errors =
+        theirs.try_clone().map_err(|source| Error::System { operation: "make a pipe", source })?;
     let child = Command::new(executable)
         .arg("shim")
         .arg(&files.0)
@@ -103,10 +94,7 @@ pub fn start(executable: &Path, directory: &Path, spec: &JobSpec) -> Result<(), 
         let timeout = Timespec::try_from(left).ok();
         match poll(&mut [PollFd::new(&answer, PollFlags::IN)], timeout.as_ref()) {
             Ok(0) => {
-                return Err(failed(format!(
-                    "no answer within {}s",
-                    START_LIMIT.as_secs()
-                )));
+                return Err(failed(format!("no answer within {}s", START_LIMIT.as_secs())));
             }
             Ok(_) => match answer.read(&mut block) {
                 Ok(0) => break,
@@ -115,10 +103,7 @@ pub fn start(executable: &Path, directory: &Path, spec: &JobSpec) -> Result<(), 
             },
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => {
-                return Err(Error::System {
-                    operation: "wait for the shim",
-                    source: error.into(),
-                });
+                return Err(Error::System { operation: "wait for the shim", source: error.into() });
             }
         }
     }
@@ -126,11 +111,7 @@ pub fn start(executable: &Path, directory: &Path, spec: &JobSpec) -> Result<(), 
         return Ok(());
     }
     let said = String::from_utf8_lossy(&said).trim().to_owned();
-    Err(failed(if said.is_empty() {
-        "it ended without a word".to_owned()
-    } else {
-        said
-    }))
+    Err(failed(if said.is_empty() { "it ended without a word".to_owned() } else { said }))
 }
 
 /// Looks at a job.
@@ -147,10 +128,7 @@ pub fn look(directory: &Path) -> Result<JobState, Error> {
     let shim_is_alive = shim.is_alive();
     if shim_is_alive || job.as_ref().is_some_and(ProcessIdentity::is_alive) {
         let shown = job.unwrap_or(shim);
-        return Ok(JobState::Running {
-            pid: shown.pid,
-            started_at: shown.started_at,
-        });
+        return Ok(JobState::Running { pid: shown.pid, started_at: shown.started_at });
     }
     // It may have ended properly since we looked for its record.
     Ok(read::<ExitRecord>(&files.exit())?.map_or(JobState::Lost, JobState::Exited))
@@ -203,10 +181,7 @@ fn end(directory: &Path, kill: bool) -> Result<(), Error> {
         return Ok(());
     }
     let job = read::<ProcessIdentity>(&files.job())?;
-    let group = job
-        .as_ref()
-        .filter(|job| job.is_alive())
-        .and_then(|job| pid_of(job.pid));
+    let group = job.as_ref().filter(|job| job.is_alive()).and_then(|job| pid_of(job.pid));
     if shim.is_alive() {
         shim.signal(Signal::TERM);
         // The shim finds the others; the group we can reach even if the shim is stuck.
@@ -217,9 +192,7 @@ fn end(directory: &Path, kill: bool) -> Result<(), Error> {
     }
     let spec = read::<JobSpec>(&files.spec())?;
     let overdue = || {
-        let timeout = spec
-            .as_ref()
-            .map_or(Duration::ZERO, |spec| spec.stop_timeout.into());
+        let timeout = spec.as_ref().map_or(Duration::ZERO, |spec| spec.stop_timeout.into());
         let asked = path.metadata().and_then(|metadata| metadata.modified());
         asked.is_ok_and(|asked| asked.elapsed().is_ok_and(|elapsed| elapsed >= timeout))
     };

@@ -182,10 +182,7 @@ impl LogWriter {
         let oldest = self.limits.files.max(1) - 1;
         let _ = fs::remove_file(path_of(&self.directory, oldest));
         for age in (0..oldest).rev() {
-            let _ = fs::rename(
-                path_of(&self.directory, age),
-                path_of(&self.directory, age + 1),
-            );
+            let _ = fs::rename(path_of(&self.directory, age), path_of(&self.directory, age + 1));
         }
     }
 }
@@ -222,9 +219,7 @@ fn parse(line: &[u8]) -> Option<Line> {
     let at = std::str::from_utf8(&line[..space]).ok()?.parse().ok()?;
     Some(Line {
         at: Timestamp::from_millis(at),
-        text: String::from_utf8_lossy(&line[space + 1..])
-            .trim_end_matches('\r')
-            .to_owned(),
+        text: String::from_utf8_lossy(&line[space + 1..]).trim_end_matches('\r').to_owned(),
     })
 }
 
@@ -260,11 +255,7 @@ mod tests {
     }
 
     fn texts(directory: &Path, lines: usize) -> Vec<String> {
-        tail(directory, lines)
-            .unwrap()
-            .into_iter()
-            .map(|line| line.text)
-            .collect()
+        tail(directory, lines).unwrap().into_iter().map(|line| line.text).collect()
     }
 
     fn limits(file_bytes: u64, files: u32) -> LogLimits {
@@ -283,10 +274,7 @@ mod tests {
         let expected = [(1, "one"), (2, "two"), (2, ""), (3, "last")];
         assert_eq!(
             lines,
-            expected.map(|(millis, text)| Line {
-                at: at(millis),
-                text: text.to_owned()
-            })
+            expected.map(|(millis, text)| Line { at: at(millis), text: text.to_owned() })
         );
         assert_eq!(texts(folder.path(), 2), ["", "last"]);
         assert_eq!(texts(&folder.path().join("none"), 2), [""; 0]);
@@ -352,10 +340,7 @@ mod tests {
         log.feed(b"three\n", at(2));
         assert_eq!(
             texts(&place, 9),
-            [
-                "[tidegate] 2 lines were lost: the log could not be written",
-                "three"
-            ]
+            ["[tidegate] 2 lines were lost: the log could not be written", "three"]
         );
     }
 }

@@ -35,12 +35,7 @@ impl ProcessIdentity {
     #[must_use]
     pub fn of(pid: u32, started_at: Timestamp) -> Option<Self> {
         let status = Status::read(pid)?;
-        Some(Self {
-            pid,
-            start_ticks: status.start_ticks,
-            boot: boot()?,
-            started_at,
-        })
+        Some(Self { pid, start_ticks: status.start_ticks, boot: boot()?, started_at })
     }
 
     /// Whether exactly this process runs. One that has ended and was not yet reaped does not.
@@ -131,9 +126,7 @@ fn send(pid: u32, signal: Signal, is_it: impl Fn() -> bool) {
 }
 
 fn boot() -> Option<String> {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .ok()
-        .map(|text| text.trim().to_owned())
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|text| text.trim().to_owned())
 }
 
 pub(crate) fn pid_of(pid: u32) -> Option<Pid> {
@@ -159,9 +152,8 @@ pub(crate) fn descendants(root: u32) -> Vec<Status> {
     let mut found = Vec::new();
     let mut parents = BTreeSet::from([root]);
     loop {
-        let (children, others): (Vec<_>, Vec<_>) = rest
-            .into_iter()
-            .partition(|status| parents.contains(&status.parent));
+        let (children, others): (Vec<_>, Vec<_>) =
+            rest.into_iter().partition(|status| parents.contains(&status.parent));
         if children.is_empty() {
             return found;
         }
@@ -190,10 +182,7 @@ static CHILDREN: Mutex<Vec<Child>> = Mutex::new(Vec::new());
 
 /// Keeps a child to be reaped by [`reap`].
 pub(crate) fn keep(child: Child) {
-    CHILDREN
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .push(child);
+    CHILDREN.lock().unwrap_or_else(PoisonError::into_inner).push(child);
 }
 
 /// Reaps children that have ended.
@@ -222,12 +211,7 @@ mod tests {
         let text = b"42 (a) b) (c) S 1 7 9 0 -1 4194560 1 0 0 0 1 2 3 4 20 0 1 0 5555 100 10";
         let status = Status::parse(42, text).unwrap();
         assert_eq!(
-            (
-                status.parent,
-                status.group,
-                status.session,
-                status.start_ticks
-            ),
+            (status.parent, status.group, status.session, status.start_ticks),
             (1, 7, 9, 5555)
         );
         assert_eq!(Status::parse(42, b"42 (a"), None);
@@ -239,15 +223,9 @@ mod tests {
         let now = Timestamp::from_millis(0);
         let us = ProcessIdentity::of(std::process::id(), now).unwrap();
         assert!(us.is_alive());
-        let later = ProcessIdentity {
-            start_ticks: us.start_ticks + 1,
-            ..us.clone()
-        };
+        let later = ProcessIdentity { start_ticks: us.start_ticks + 1, ..us.clone() };
         assert!(!later.is_alive() && later.was_replaced());
-        let former_boot = ProcessIdentity {
-            boot: "another".to_owned(),
-            ..us
-        };
+        let former_boot = ProcessIdentity { boot: "another".to_owned(), ..us };
         assert!(!former_boot.is_alive() && former_boot.was_replaced());
     }
 }

@@ -26,7 +26,7 @@ use crate::{
     control::{Files, native, now},
     log::LogWriter,
     process::{descendants, ourselves},
-    record::{file_error, read, sync_folder_of, write, write_beside},
+    record::{Survives, file_error, read, sync_folder_of, write, write_beside},
 };
 
 /// How long the killed may take to be gone.
@@ -70,20 +70,13 @@ pub fn main(directory: &Path) -> Result<(), Error> {
     let elapsed = u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX);
     // Counted from the start, so that a clock that is set meanwhile does not change how long it ran.
     let ended_at = started_at.after(tidegate_types::Duration::from_millis(elapsed));
-    record_exit(
-        &files,
-        &ExitRecord {
-            outcome,
-            started_at,
-            ended_at,
-        },
-    )
+    record_exit(&files, &ExitRecord { outcome, started_at, ended_at })
 }
 
 /// Takes the job, unless somebody has it. The claim appears whole, with our identity in it.
 fn claim(files: &Files, started_at: Timestamp) -> Result<bool, Error> {
     let claim = files.claim();
-    let temporary = write_beside(&claim, &ourselves(started_at)?)?;
+    let temporary = write_beside(&claim, &ourselves(started_at)?, Survives::Machine)?;
     let linked = fs::hard_link(&temporary, &claim);
     let _ = fs::remove_file(&temporary);
     match linked {
@@ -104,7 +97,7 @@ fn release_starter() -> std::io::Result<()> {
 fn record_exit(files: &Files, record: &ExitRecord) -> Result<(), Error> {
     let deadline = Instant::now() + RECORD_LIMIT;
     loop {
-        match write(&files.exit(), record) {
+        match write(&files.exit(), record, Survives::Machine) {
             Err(error) if files.0.exists() && Instant::now() < deadline => {
                 // The disk may be full; without a record the outcome would be unknown.
                 drop(error);
@@ -123,19 +116,12 @@ struct Signals {
 
 impl Signals {
     fn register() -> Result<Self, Error> {
-        let failed = |source| Error::System {
-            operation: "handle signals",
-            source,
-        };
+        let failed = |source| Error::System { operation: "handle signals", source };
         let terminate = Arc::new(AtomicBool::new(false));
         let nothing = Arc::new(AtomicBool::new(false));
         let (wake, theirs) = UnixStream::pair().map_err(failed)?;
         wake.set_nonblocking(true).map_err(failed)?;
-        for (signal, flag) in [
-            (SIGHUP, &nothing),
-            (SIGINT, &nothing),
-            (SIGTERM, &terminate),
-        ] {
+        for (signal, flag) in [(SIGHUP, &nothing), (SIGINT, &nothing), (SIGTERM, &terminate)] {
             signal_hook::flag::register(signal, Arc::clone(flag)).map_err(failed)?;
         }
         for signal in [SIGTERM, SIGCHLD] {
@@ -207,7 +193,9 @@ impl Running {
         };
         let recorded = ProcessIdentity::of(child.id(), started_at)
             .ok_or_else(|| "its process could not be found in /proc".to_owned())
-            .and_then(|job| write(&files.job(), &job).map_err(|error| error.to_string()));
+            .and_then(|job| {
+                write(&files.job(), &job, Survives::Us).map_err(|error| error.to_string())
+            });
         if let Err(reason) = recorded {
             // Nobody could find it again if we died.
             let mut running = running;
@@ -226,11 +214,7 @@ impl Running {
                 self.read_output();
                 self.kill_all();
                 self.read_rest();
-                return if self.timed_out {
-                    Outcome::TimedOut
-                } else {
-                    outcome
-                };
+                return if self.timed_out { Outcome::TimedOut } else { outcome };
             }
             self.keep_deadlines();
             self.wait(signals);
@@ -253,9 +237,7 @@ impl Running {
         let group = self.leader.as_raw_pid().cast_unsigned();
         !self.timed_out
             && self.kill_at.is_some_and(|kill_at| Instant::now() < kill_at)
-            && descendants(std::process::id())
-                .iter()
-                .any(|process| process.is_in_group(group))
+            && descendants(std::process::id()).iter().any(|process| process.is_in_group(group))
     }
 
     fn stop(&mut self) {

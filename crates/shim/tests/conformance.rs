@@ -36,10 +36,7 @@ impl Job {
             ]),
             stop_signal: tidegate_types::Signal::Sigterm,
             stop_timeout: tidegate_types::Duration::from_secs(60),
-            log: LogLimits {
-                file_bytes: 1 << 20,
-                files: 2,
-            },
+            log: LogLimits { file_bytes: 1 << 20, files: 2 },
             timeout: None,
         };
         Self { folder, spec }
@@ -72,11 +69,7 @@ impl Job {
     }
 
     fn texts(&self) -> Vec<String> {
-        tail(&self.directory(), 1_000)
-            .unwrap()
-            .into_iter()
-            .map(|line| line.text)
-            .collect()
+        tail(&self.directory(), 1_000).unwrap().into_iter().map(|line| line.text).collect()
     }
 
     /// A process number that the job wrote to a file.
@@ -133,16 +126,10 @@ fn the_exit_code_the_output_and_the_environment_are_the_commands_own() {
     assert_eq!(record.outcome, Outcome::Code(7));
     assert!(record.started_at <= record.ended_at);
     let texts = job.texts();
-    assert_eq!(
-        (&*texts[0], &*texts[1], texts.last().unwrap().as_str()),
-        ("out", "err", "last")
-    );
+    assert_eq!((&*texts[0], &*texts[1], texts.last().unwrap().as_str()), ("out", "err", "last"));
     assert!(texts.contains(&"ONLY=this one".to_owned()), "{texts:?}");
     // What the shell itself sets, and nothing of ours.
-    assert!(
-        !texts.iter().any(|text| text.starts_with("CARGO")),
-        "{texts:?}"
-    );
+    assert!(!texts.iter().any(|text| text.starts_with("CARGO")), "{texts:?}");
 }
 
 #[test]
@@ -162,11 +149,7 @@ fn a_signal_that_ends_the_command_is_kept() {
 fn a_command_that_does_not_exist_exits_with_127() {
     let job = Job::started("no-such-command-anywhere");
     assert_eq!(job.exit().outcome, Outcome::Code(127));
-    assert!(
-        job.texts().concat().contains("not found"),
-        "{:?}",
-        job.texts()
-    );
+    assert!(job.texts().concat().contains("not found"), "{:?}", job.texts());
 }
 
 #[test]
@@ -202,9 +185,7 @@ fn an_executable_that_is_no_shim_is_an_error() {
 fn stop_asks_and_the_command_may_end_its_own_way() {
     let job =
         Job::started("trap 'echo stopping; exit 3' TERM; echo ready; while :; do sleep 0.01; done");
-    wait_for("ready", || {
-        job.texts().contains(&"ready".to_owned()).then_some(())
-    });
+    wait_for("ready", || job.texts().contains(&"ready".to_owned()).then_some(()));
     stop(&job.directory()).unwrap();
     stop(&job.directory()).unwrap();
     assert_eq!(job.exit().outcome, Outcome::Code(3));
@@ -220,9 +201,7 @@ fn the_declared_stop_signal_is_the_one_sent() {
     );
     job.spec.stop_signal = tidegate_types::Signal::Sigusr2;
     job.start();
-    wait_for("ready", || {
-        job.texts().contains(&"ready".to_owned()).then_some(())
-    });
+    wait_for("ready", || job.texts().contains(&"ready".to_owned()).then_some(()));
     stop(&job.directory()).unwrap();
     assert_eq!(job.exit().outcome, Outcome::Code(4));
 }
@@ -232,9 +211,7 @@ fn a_command_that_ignores_the_stop_signal_is_killed_after_the_timeout() {
     let mut job = Job::new("trap '' TERM; echo ready; while :; do sleep 0.01; done");
     job.spec.stop_timeout = tidegate_types::Duration::from_millis(100);
     job.start();
-    wait_for("ready", || {
-        job.texts().contains(&"ready".to_owned()).then_some(())
-    });
+    wait_for("ready", || job.texts().contains(&"ready".to_owned()).then_some(()));
     stop(&job.directory()).unwrap();
     let record = job.exit();
     assert_eq!(record.outcome, Outcome::Signal(9));
@@ -246,9 +223,7 @@ fn a_stop_waits_for_the_server_behind_a_shell_that_ends_at_once() {
     let job = Job::started(
         "(trap 'sleep 0.2; echo finished; exit' TERM; echo ready; while :; do sleep 0.01; done) & wait",
     );
-    wait_for("ready", || {
-        job.texts().contains(&"ready".to_owned()).then_some(())
-    });
+    wait_for("ready", || job.texts().contains(&"ready".to_owned()).then_some(()));
     stop(&job.directory()).unwrap();
     assert_eq!(job.exit().outcome, Outcome::Signal(15));
     assert_eq!(job.texts().last().unwrap(), "finished");
@@ -257,9 +232,7 @@ fn a_stop_waits_for_the_server_behind_a_shell_that_ends_at_once() {
 #[test]
 fn sigterm_to_the_shim_is_a_stop_and_hangup_and_interrupt_are_nothing() {
     let job = Job::started("trap 'exit 3' TERM; echo ready; while :; do sleep 0.01; done");
-    wait_for("ready", || {
-        job.texts().contains(&"ready".to_owned()).then_some(())
-    });
+    wait_for("ready", || job.texts().contains(&"ready".to_owned()).then_some(()));
     let shim = job.process("claim");
     shim.signal(Signal::HUP);
     shim.signal(Signal::INT);
@@ -344,9 +317,7 @@ fn many_starts_at_once_make_one_process() {
     });
     job.start();
     let starts = wait_for("a start", || {
-        fs::read_to_string(job.folder.path().join("starts"))
-            .ok()
-            .filter(|text| !text.is_empty())
+        fs::read_to_string(job.folder.path().join("starts")).ok().filter(|text| !text.is_empty())
     });
     assert_eq!(starts.lines().count(), 1, "{starts}");
     kill(&job.directory()).unwrap();
@@ -359,11 +330,7 @@ fn many_starts_at_once_make_one_process() {
 #[test]
 fn a_second_shim_for_the_same_job_goes_away_quietly() {
     let job = Job::started("sleep 600");
-    let output = Command::new(SHIM)
-        .arg("shim")
-        .arg(job.directory())
-        .output()
-        .unwrap();
+    let output = Command::new(SHIM).arg("shim").arg(job.directory()).output().unwrap();
     assert!(output.status.success() && output.stdout.is_empty() && output.stderr.is_empty());
     assert!(matches!(job.look(), JobState::Running { .. }));
 }
@@ -421,11 +388,7 @@ fn a_process_with_the_same_number_gets_no_signal() {
         // Times are told apart by hundredths of a second; a number is not given again so soon.
         process.start_ticks -= 1;
         process.pid = victim.as_raw_pid().cast_unsigned();
-        fs::write(
-            job.directory().join(file),
-            serde_json::to_vec(&process).unwrap(),
-        )
-        .unwrap();
+        fs::write(job.directory().join(file), serde_json::to_vec(&process).unwrap()).unwrap();
     }
     assert_eq!(job.look(), JobState::Lost);
     stop(&job.directory()).unwrap();
@@ -450,8 +413,5 @@ fn damaged_files_are_errors_and_not_outcomes() {
     job.exit();
     fs::write(job.directory().join("exit.json"), "{").unwrap();
     let error = look(&job.directory()).unwrap_err();
-    assert!(
-        error.to_string().contains("exit.json is damaged"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("exit.json is damaged"), "{error}");
 }

@@ -43,6 +43,8 @@ pub(crate) struct Instance {
     pub(crate) id: InstanceId,
     pub(crate) directory: PathBuf,
     pub(crate) record: InstanceRecord,
+    /// Its address or process, for people.
+    place: String,
     /// By the steady clock.
     pub(crate) started: Timestamp,
     pub(crate) retiring: Option<RetiringRecord>,
@@ -100,9 +102,15 @@ impl Instance {
         if let Some(port) = record.port {
             context.ports.take(port);
         }
+        let place = match (record.port, tidegate_shim::look(&directory)) {
+            (Some(port), _) => format!("127.0.0.1:{port}"),
+            (None, Ok(JobState::Running { pid, .. })) => format!("process {pid}"),
+            (None, _) => id.to_string(),
+        };
         Self {
             number,
             id,
+            place,
             exit: ExitWatch::start(directory.clone(), Arc::clone(wake)),
             directory,
             record,
@@ -198,11 +206,12 @@ impl Instance {
             (None, _, Health::Unready) => InstanceState::Unready,
             (None, _, Health::Ready) => InstanceState::Ready,
         };
-        let place = match self.record.port {
-            Some(port) => format!("127.0.0.1:{port}"),
-            None => self.id.to_string(),
-        };
-        InstanceFacts { id: self.id.clone(), state, place, since: self.record.started_at }
+        InstanceFacts {
+            id: self.id.clone(),
+            state,
+            place: self.place.clone(),
+            since: self.record.started_at,
+        }
     }
 }
 

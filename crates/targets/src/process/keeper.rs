@@ -16,6 +16,8 @@ use super::layout::Layout;
 
 /// A proxy that does not answer on its socket by then is in trouble.
 const START_LIMIT: Duration = Duration::from_secs(10);
+/// How long its end is waited for.
+const END_LIMIT: Duration = Duration::from_secs(10);
 /// Between two looks while it starts.
 const TICK: Duration = Duration::from_millis(5);
 /// The longest pause before another start.
@@ -37,6 +39,7 @@ pub(crate) struct ProxyState {
 /// Keeps the proxy running for as long as it is kept itself.
 #[derive(Debug)]
 pub(crate) struct Keeper {
+    socket: PathBuf,
     client: Client,
     state: watch::Receiver<ProxyState>,
     task: AbortHandle,
@@ -54,7 +57,7 @@ impl Keeper {
             child: None,
         };
         let task = tokio::spawn(keep(socket.clone(), launch, sender));
-        Ok(Self { client: Client::new(socket), state, task: task.abort_handle() })
+        Ok(Self { client: Client::new(&socket), socket, state, task: task.abort_handle() })
     }
 
     pub(crate) const fn client(&self) -> &Client {
@@ -81,6 +84,23 @@ impl Keeper {
                 .problem
                 .clone()
                 .unwrap_or_else(|| "the proxy does not answer".to_owned())),
+        }
+    }
+
+    /// Tells it to end and waits until it has, if not for ever.
+    pub(crate) async fn end_proxy(&self) {
+        self.let_go();
+        let Ok(mut connection) = UnixStream::connect(&self.socket).await else {
+            return;
+        };
+        if let Err(error) = self.client.shutdown().await {
+            tracing::warn!(%error, "the proxy could not be told to end");
+            return;
+        }
+        // Ends with the process.
+        let ended = connection.read_u8();
+        if tokio::time::timeout(END_LIMIT, ended).await.is_err() {
+            tracing::warn!("the proxy still answers requests; it ends on its own");
         }
     }
 

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs,
-    io::{ErrorKind, Write},
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
@@ -204,14 +204,12 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, String> {
     }
 }
 
-/// Puts a file in place whole. Each is written by one task only.
+/// Puts a file in place whole. Each is written by one task only. It is not forced to the disk: what
+/// it speaks of does not survive the machine, and waiting for a disk would delay everybody.
 fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), String> {
     let temporary = path.with_extension("tmp");
     let put = || {
-        let text = serde_json::to_vec(value)?;
-        let mut file = fs::File::create(&temporary)?;
-        file.write_all(&text)?;
-        file.sync_data()?;
+        fs::write(&temporary, serde_json::to_vec(value)?)?;
         fs::rename(&temporary, path)
     };
     put().map_err(|error| format!("{}: {error}", path.display()))

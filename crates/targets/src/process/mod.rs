@@ -170,23 +170,14 @@ impl ProcessTarget {
         if stop_everything {
             self.closing.store(true, Ordering::Release);
             let handles: Vec<_> = self.scopes().values().cloned().collect();
-            for handle in handles {
-                let mut changes = handle.shared.changes();
+            for handle in &handles {
                 handle.shared.wake().notify_one();
-                let runs = || {
-                    let observation = handle.shared.observation();
-                    observation.revisions.values().any(|facts| facts.running > 0)
-                };
-                while runs() {
-                    if changes.changed().await.is_err() {
-                        break;
-                    }
-                }
+            }
+            for handle in &handles {
+                handle.shared.wait_until_closed().await;
             }
             self.keeper.let_go();
-            if let Err(error) = self.keeper.client().shutdown().await {
-                tracing::warn!(%error, "the proxy could not be told to end");
-            }
+            self.keeper.end_proxy().await;
         }
         self.keeper.let_go();
         self.scopes().clear();

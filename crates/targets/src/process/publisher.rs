@@ -112,7 +112,11 @@ impl Publisher {
                 if publication.generation != generation {
                     self.forget(&mut publication, generation);
                 }
-                generation == 0 || self.synchronise(&mut publication).await.is_ok()
+                if self.is_deaf() {
+                    self.confirmed().known = false;
+                }
+                generation == 0
+                    || self.synchronise(&mut publication).await.is_ok() && !self.is_deaf()
             };
             told();
             tokio::select! {
@@ -154,6 +158,13 @@ impl Publisher {
             Err(Fault::Unreachable { reason, effect }) => Err(failed(reason, true, effect)),
             Err(Fault::Refused(refusal)) => Err(failed(refusal.to_string(), false, Effect::None)),
         }
+    }
+
+    /// A table is in force, but its address could not be listened on when the proxy started; the
+    /// proxy tries again, and we ask again.
+    fn is_deaf(&self) -> bool {
+        let confirmed = self.confirmed();
+        confirmed.in_force.is_some() && confirmed.facts.address.is_none()
     }
 
     /// Another proxy process runs: what the former one had in force, and what it was sent, is past.

@@ -40,23 +40,21 @@ pub(crate) struct Revision {
 }
 
 impl Revision {
-    /// A revision that was never seen before.
+    /// A revision that is not known. Whatever is in its folder all the same, because its record was
+    /// lost, is taken over.
     pub(crate) fn new(
         context: &Context,
         scope: &Scope,
         id: &RevisionId,
         spec: RevisionSpec,
+        wake: &Arc<Notify>,
     ) -> Self {
-        let files_are_there = (context.artifacts)(&spec.artifact).is_dir();
-        Self {
-            id: id.clone(),
-            scope: scope.clone(),
-            folder: context.layout.revision(scope, id),
-            record: RevisionRecord::new(spec),
-            dirty: true,
-            instances: BTreeMap::new(),
-            files_are_there,
+        let mut revision = Self::with(context, scope, id, RevisionRecord::new(spec));
+        revision.dirty = true;
+        if let Err(reason) = revision.adopt_instances(context, wake) {
+            tracing::warn!(reason, "taken as a revision without instances");
         }
+        revision
     }
 
     /// A revision as a predecessor of this control plane left it: attaches to what runs, counts
@@ -67,30 +65,37 @@ impl Revision {
         id: &RevisionId,
         wake: &Arc<Notify>,
     ) -> Result<Option<Self>, String> {
-        let folder = context.layout.revision(scope, id);
-        let Some(mut record) = RevisionRecord::read(&folder)? else {
+        let Some(mut record) = RevisionRecord::read(&context.layout.revision(scope, id))? else {
             return Ok(None);
         };
         record.streak.clamp(context.steady.now());
-        let files_are_there = (context.artifacts)(&record.spec.artifact).is_dir();
-        let mut revision = Self {
+        let mut revision = Self::with(context, scope, id, record);
+        revision.adopt_instances(context, wake)?;
+        Ok(Some(revision))
+    }
+
+    fn with(context: &Context, scope: &Scope, id: &RevisionId, record: RevisionRecord) -> Self {
+        Self {
             id: id.clone(),
             scope: scope.clone(),
-            folder,
+            folder: context.layout.revision(scope, id),
+            files_are_there: (context.artifacts)(&record.spec.artifact).is_dir(),
             record,
             dirty: false,
             instances: BTreeMap::new(),
-            files_are_there,
-        };
-        let numbers = instance_numbers(&revision.folder)
-            .map_err(|error| format!("{}: {error}", revision.folder.display()))?;
+        }
+    }
+
+    fn adopt_instances(&mut self, context: &Context, wake: &Arc<Notify>) -> Result<(), String> {
+        let numbers = instance_numbers(&self.folder)
+            .map_err(|error| format!("{}: {error}", self.folder.display()))?;
         for number in numbers {
-            revision.record.next = revision.record.next.max(number.saturating_add(1));
-            if !revision.record.ended.contains(&number) {
-                revision.adopt_instance(context, number, wake);
+            self.record.next = self.record.next.max(number.saturating_add(1));
+            if !self.record.ended.contains(&number) {
+                self.adopt_instance(context, number, wake);
             }
         }
-        Ok(Some(revision))
+        Ok(())
     }
 
     fn adopt_instance(&mut self, context: &Context, number: u32, wake: &Arc<Notify>) {

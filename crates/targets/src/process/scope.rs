@@ -12,6 +12,8 @@ pub(crate) struct Shared {
     observation: Mutex<Observation>,
     changes: watch::Sender<u64>,
     wake: Arc<Notify>,
+    /// Everything was to be stopped, and is.
+    closed: watch::Sender<bool>,
 }
 
 impl Shared {
@@ -21,6 +23,7 @@ impl Shared {
             observation: Mutex::default(),
             changes: watch::Sender::new(0),
             wake: Arc::new(Notify::new()),
+            closed: watch::Sender::new(false),
         }
     }
 
@@ -53,6 +56,17 @@ impl Shared {
 
     pub(crate) fn routed(&self, facts: RouteFacts) {
         self.change(|known| known.routes = facts);
+    }
+
+    /// Nothing runs, and nothing will be started.
+    pub(crate) fn closed(&self) {
+        self.closed.send_replace(true);
+    }
+
+    /// Waits for [`Self::closed`].
+    pub(crate) async fn wait_until_closed(&self) {
+        // The sender is ours and cannot be gone.
+        let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
     }
 
     fn change(&self, change: impl FnOnce(&mut Observation)) {

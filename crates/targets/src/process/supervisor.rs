@@ -104,6 +104,7 @@ impl Supervisor {
     /// One turn; how long until the next one at the latest.
     async fn turn(&mut self, look: bool) -> Duration {
         let wanted = self.shared.wanted();
+        let closing = self.closing.load(Ordering::Acquire);
         self.know(wanted.as_deref());
         for revision in self.revisions.values_mut() {
             revision.collect(&self.context, look);
@@ -117,14 +118,20 @@ impl Supervisor {
         }
         self.tell();
         let drains = self.ask_in_flight().await;
-        let again = self.act(wanted.as_deref()).await;
+        let again = self.act(wanted.as_deref(), closing).await;
         for revision in self.revisions.values_mut() {
             if let Err(reason) = revision.save() {
                 tracing::error!(reason, revision = %revision.id, "could not be remembered");
             }
         }
-        self.forget(wanted.as_deref());
+        // What is merely stopped with the control plane is remembered.
+        if !closing {
+            self.forget(wanted.as_deref());
+        }
         self.tell();
+        if closing && self.revisions.values().all(|revision| revision.instances.is_empty()) {
+            self.shared.closed();
+        }
         let pause = if drains { DRAIN_PERIOD } else { PERIOD };
         again.map_or(pause, |again| again.min(pause))
     }
@@ -133,8 +140,13 @@ impl Supervisor {
     fn know(&mut self, wanted: Option<&[WantedRevision]>) {
         for wanted in wanted.unwrap_or_default() {
             if !self.revisions.contains_key(&wanted.id) {
-                let revision =
-                    Revision::new(&self.context, &self.scope, &wanted.id, wanted.spec.clone());
+                let revision = Revision::new(
+                    &self.context,
+                    &self.scope,
+                    &wanted.id,
+                    wanted.spec.clone(),
+                    &self.wake,
+                );
                 self.revisions.insert(wanted.id.clone(), revision);
             }
         }
@@ -173,8 +185,7 @@ impl Supervisor {
     }
 
     /// Decides and acts; when to decide again.
-    async fn act(&mut self, wanted: Option<&[WantedRevision]>) -> Option<Duration> {
-        let closing = self.closing.load(Ordering::Acquire);
+    async fn act(&mut self, wanted: Option<&[WantedRevision]>, closing: bool) -> Option<Duration> {
         let mut again = None;
         let mut starts = Vec::new();
         for revision in self.revisions.values_mut() {
@@ -289,10 +300,7 @@ impl Supervisor {
 
     /// Forgets revisions that nobody wants and of which nothing runs.
     fn forget(&mut self, wanted: Option<&[WantedRevision]>) {
-        // What is merely stopped with the control plane is remembered.
-        let (Some(wanted), false) = (wanted, self.closing.load(Ordering::Acquire)) else {
-            return;
-        };
+        let Some(wanted) = wanted else { return };
         self.revisions.retain(|id, revision| {
             if !revision.instances.is_empty() || wanted.iter().any(|wanted| wanted.id == *id) {
                 return true;

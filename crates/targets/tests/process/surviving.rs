@@ -153,7 +153,7 @@ async fn down_leaves_nothing_running_and_forgets_nothing() {
     let proxy = world.proxy().unwrap();
     world.target().shutdown(true).await;
     assert!(!processes.into_iter().any(is_alive));
-    until_true("the proxy's end", || !is_alive(proxy)).await;
+    assert!(!is_alive(proxy));
     assert_eq!(world.reported("stopped").len(), 2);
     world.crash();
     world.start();
@@ -162,6 +162,32 @@ async fn down_leaves_nothing_running_and_forgets_nothing() {
     world.apply(&[wanted("api@1", &spec, 1)]).await;
     let facts = world.ready("api@1", 1).await;
     assert_eq!(facts.instances[0].id.as_str(), "api@1.3");
+}
+
+#[tokio::test]
+async fn down_finds_what_was_just_being_started() {
+    let world = World::new();
+    let spec = app(&world, "");
+    world.apply(&[wanted("api@1", &spec, 3)]).await;
+    until_true("the first folder", || world.instance("api@1", 1).exists()).await;
+    world.target().shutdown(true).await;
+    assert!(!world.reported("started").into_iter().any(is_alive));
+    assert_eq!(world.proxy(), None);
+}
+
+#[tokio::test]
+async fn instances_are_found_without_the_record_of_their_revision() {
+    let mut world = World::new();
+    let spec = app(&world, "");
+    world.apply(&[wanted("api@1", &spec, 2)]).await;
+    world.ready("api@1", 2).await;
+    world.crash();
+    let record = world.instance("api@1", 1).with_file_name("revision.json");
+    fs::write(&record, "{").unwrap();
+    world.start();
+    world.apply(&[wanted("api@1", &spec, 2)]).await;
+    world.ready("api@1", 2).await;
+    assert_eq!(world.reported("started").len(), 2);
 }
 
 #[tokio::test]

@@ -114,10 +114,10 @@ impl World {
                 changes.changed().await.unwrap();
             }
         };
-        match tokio::time::timeout(LIMIT, found).await {
-            Ok(facts) => facts,
-            Err(_) => panic!("waited in vain for {revision}: {what}; last seen: {:#?}", last),
-        }
+        let found = tokio::time::timeout(LIMIT, found).await.ok();
+        found.unwrap_or_else(|| {
+            panic!("waited in vain for {revision}: {what}; last seen: {last:#?}")
+        })
     }
 
     pub(crate) async fn ready(&self, revision: &str, count: u32) -> RevisionFacts {
@@ -273,10 +273,8 @@ pub(crate) async fn until<T, F: Future<Output = Option<T>>>(
             tokio::time::sleep(StdDuration::from_millis(5)).await;
         }
     };
-    match tokio::time::timeout(LIMIT, found).await {
-        Ok(found) => found,
-        Err(_) => panic!("waited in vain for {what}"),
-    }
+    let found = tokio::time::timeout(LIMIT, found).await.ok();
+    found.unwrap_or_else(|| panic!("waited in vain for {what}"))
 }
 
 /// Waits until something is so.
