@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    fmt::Write as _,
     marker::PhantomData,
     path::{Path, PathBuf},
     time::Duration,
@@ -285,7 +286,7 @@ fn escape(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             escaped.push(char::from(byte));
         } else {
-            escaped.push_str(&format!("%{byte:02X}"));
+            let _ = write!(escaped, "%{byte:02X}");
         }
     }
     escaped

@@ -187,6 +187,12 @@ impl From<tidegate_store::Error> for Problem {
     }
 }
 
+impl From<Box<Problem>> for Problem {
+    fn from(problem: Box<Self>) -> Self {
+        *problem
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -73,8 +73,8 @@ async fn not_allowed(method: Method, uri: Uri) -> Problem {
 }
 
 /// A body, with a problem in place of the framework's plain text when it is not what it should be.
-fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
-    serde_json::from_slice(body).map_err(Problem::malformed)
+fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Box<Problem>> {
+    serde_json::from_slice(body).map_err(|error| Box::new(Problem::malformed(error)))
 }
 
 /// A query, with a problem in place of the framework's plain text.

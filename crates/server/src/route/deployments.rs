@@ -101,7 +101,7 @@ pub(super) async fn one(
 }
 
 #[derive(Deserialize)]
-pub(super) struct After {
+pub(super) struct Page {
     after: Option<u64>,
     limit: Option<usize>,
     #[serde(default)]
@@ -111,7 +111,7 @@ pub(super) struct After {
 pub(super) async fn events(
     Extract(state): Extract<State>,
     Path(id): Path<String>,
-    Asked(asked): Asked<After>,
+    Asked(asked): Asked<Page>,
 ) -> Result<Response, Problem> {
     let found = find(&state, &id).await?.deployment;
     let after = asked.after.unwrap_or(0);

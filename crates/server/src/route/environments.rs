@@ -20,8 +20,9 @@ use crate::{
 /// More lines of each instance are not read for one answer.
 const MOST_LINES: usize = 10_000;
 
-fn scope(project: &str, environment: &str) -> Result<Scope, Problem> {
-    format!("{project}/{environment}").parse().map_err(Problem::malformed)
+fn scope(project: &str, environment: &str) -> Result<Scope, Box<Problem>> {
+    let scope = format!("{project}/{environment}").parse();
+    scope.map_err(|error| Box::new(Problem::malformed(error)))
 }
 
 #[derive(Deserialize)]
@@ -64,7 +65,7 @@ pub(super) async fn watch(
 }
 
 #[derive(Deserialize)]
-pub(super) struct Lines {
+pub(super) struct Output {
     component: Option<ComponentName>,
     revision: Option<RevisionId>,
     release: Option<String>,
@@ -74,7 +75,7 @@ pub(super) struct Lines {
 pub(super) async fn logs(
     Extract(state): Extract<State>,
     Path((project, environment)): Path<(String, String)>,
-    Asked(asked): Asked<Lines>,
+    Asked(asked): Asked<Output>,
 ) -> Result<Json<Vec<LogLine>>, Problem> {
     let scope = scope(&project, &environment)?;
     let view = state.engine.view(&scope).await.map_err(|error| Problem::of(error, &scope))?;
