@@ -10,6 +10,8 @@ use std::{
 };
 
 use tidegate_proxy::client::Client;
+use tidegate_shim::ProcessIdentity;
+use tidegate_types::Timestamp;
 use tokio::{io::AsyncReadExt, net::UnixStream, sync::watch, task::AbortHandle};
 
 use super::layout::Layout;
@@ -90,15 +92,23 @@ impl Keeper {
     /// Tells it to end and waits until it has, if not for ever.
     pub(crate) async fn end_proxy(&self) {
         self.let_go();
-        let Ok(mut connection) = UnixStream::connect(&self.socket).await else {
+        let Ok(connection) = UnixStream::connect(&self.socket).await else {
             return;
         };
+        let process = connection
+            .peer_cred()
+            .ok()
+            .and_then(|peer| u32::try_from(peer.pid()?).ok())
+            .and_then(|pid| ProcessIdentity::of(pid, Timestamp::default()));
         if let Err(error) = self.client.shutdown().await {
             tracing::warn!(%error, "the proxy could not be told to end");
             return;
         }
-        // Ends with the process.
-        let ended = connection.read_u8();
+        let ended = async {
+            while process.as_ref().is_some_and(ProcessIdentity::is_alive) {
+                tokio::time::sleep(TICK).await;
+            }
+        };
         if tokio::time::timeout(END_LIMIT, ended).await.is_err() {
             tracing::warn!("the proxy still answers requests; it ends on its own");
         }
