@@ -33,7 +33,7 @@ const WALLS: &[(&str, &[&str], &[&str])] = &[
             "core", "engine", "manifest", "plan", "proxy", "release", "server", "shim", "store",
             "targets", "types",
         ],
-        &[],
+        &["testapp"],
     ),
     ("house", &["manifest"], &[]),
     ("testapp", &["proxy", "shim"], &[]),

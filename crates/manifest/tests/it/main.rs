@@ -3,6 +3,7 @@
 mod accepted;
 mod generated;
 mod hostile;
+mod inconsistent;
 mod refused;
 
 pub(crate) const EVERY_KEY: &str = include_str!("../every-key.yaml");
