@@ -36,19 +36,14 @@ pub struct Evidence<'a> {
 #[must_use]
 pub fn read(guard: &Guard, evidence: &Evidence<'_>, now: Timestamp) -> GuardReading {
     let (verdict, sentence) = match &guard.condition {
-        Condition::ErrorRate {
-            above,
-            window,
-            min_requests,
-        } => judge_traffic(evidence, *window, now)
-            .and_then(|found| judge_error_rate(&found, *above, *window, *min_requests)),
-        Condition::Latency {
-            quantile,
-            above,
-            window,
-            min_requests,
-        } => judge_traffic(evidence, *window, now)
-            .and_then(|found| judge_latency(&found, *quantile, *above, *window, *min_requests)),
+        Condition::ErrorRate { above, window, min_requests } => {
+            judge_traffic(evidence, *window, now)
+                .and_then(|found| judge_error_rate(&found, *above, *window, *min_requests))
+        }
+        Condition::Latency { quantile, above, window, min_requests } => {
+            judge_traffic(evidence, *window, now)
+                .and_then(|found| judge_latency(&found, *quantile, *above, *window, *min_requests))
+        }
         Condition::HealthCheckFailures { at_least } => {
             let sentence = count(evidence.failed_checks.into(), "failed check") + " in a row";
             Ok(judge_count(evidence.failed_checks, *at_least, &sentence))
@@ -59,11 +54,7 @@ pub fn read(guard: &Guard, evidence: &Evidence<'_>, now: Timestamp) -> GuardRead
         }
     }
     .unwrap_or_else(|missing| (Verdict::InsufficientEvidence, missing));
-    GuardReading {
-        guard: guard.text.clone(),
-        verdict,
-        evidence: sentence,
-    }
+    GuardReading { guard: guard.text.clone(), verdict, evidence: sentence }
 }
 
 /// What is missing for a verdict, as a sentence.
@@ -75,24 +66,17 @@ fn judge_traffic(
     length: Duration,
     now: Timestamp,
 ) -> Result<Window, Missing> {
-    let since = evidence
-        .since
-        .ok_or_else(|| "the candidate has had no traffic yet".to_owned())?;
+    let since = evidence.since.ok_or_else(|| "the candidate has had no traffic yet".to_owned())?;
     let watched = now.since(since);
     if watched < length {
-        return Err(format!(
-            "watched for {} of {length}",
-            in_whole_seconds(watched)
-        ));
+        return Err(format!("watched for {} of {length}", in_whole_seconds(watched)));
     }
     let window = Window::collect(evidence.samples, length, now);
     if window.covers(length) {
         Ok(window)
     } else {
         let covered = in_whole_seconds(window.covered);
-        Err(format!(
-            "requests were counted for only {covered} of the last {length}"
-        ))
+        Err(format!("requests were counted for only {covered} of the last {length}"))
     }
 }
 
@@ -150,35 +134,21 @@ fn enough(requests: u64, min_requests: u64, length: Duration) -> Result<(), Miss
     if requests >= needed {
         return Ok(());
     }
-    Err(format!(
-        "{requests} of {} in the last {length}",
-        count(needed, "request")
-    ))
+    Err(format!("{requests} of {} in the last {length}", count(needed, "request")))
 }
 
 fn judge_count(found: u32, at_least: u32, sentence: &str) -> (Verdict, String) {
-    (
-        verdict(found >= at_least),
-        format!("{sentence}; the limit is {at_least}"),
-    )
+    (verdict(found >= at_least), format!("{sentence}; the limit is {at_least}"))
 }
 
 fn verdict(is_breached: bool) -> Verdict {
-    if is_breached {
-        Verdict::Fail
-    } else {
-        Verdict::Pass
-    }
+    if is_breached { Verdict::Fail } else { Verdict::Pass }
 }
 
 /// Milliseconds are for machines, unless there is nothing else.
 fn in_whole_seconds(time: Duration) -> Duration {
     let millis = time.as_millis();
-    Duration::from_millis(if millis < 1_000 {
-        millis
-    } else {
-        millis - millis % 1_000
-    })
+    Duration::from_millis(if millis < 1_000 { millis } else { millis - millis % 1_000 })
 }
 
 #[cfg(test)]

@@ -13,25 +13,13 @@ fn ago(millis: i64) -> Timestamp {
 fn sample(from: i64, to: i64, requests: u64, errors: u64, micros: u64) -> Sample {
     let mut latency = Histogram::default();
     latency.add(Histogram::bucket(micros), requests);
-    Sample {
-        from: ago(from),
-        to: ago(to),
-        counters: Counters {
-            requests,
-            errors,
-            latency,
-        },
-    }
+    Sample { from: ago(from), to: ago(to), counters: Counters { requests, errors, latency } }
 }
 
 fn error_rate_above(above: f64) -> Guard {
     Guard {
         text: "error_rate > 5% for 5s".to_owned(),
-        condition: Condition::ErrorRate {
-            above,
-            window: Duration::from_secs(5),
-            min_requests: 50,
-        },
+        condition: Condition::ErrorRate { above, window: Duration::from_secs(5), min_requests: 50 },
     }
 }
 
@@ -48,11 +36,7 @@ fn p95_above(limit: Duration) -> Guard {
 }
 
 fn since(millis: i64, samples: &[Sample]) -> Evidence<'_> {
-    Evidence {
-        samples,
-        since: Some(ago(millis)),
-        ..Evidence::default()
-    }
+    Evidence { samples, since: Some(ago(millis)), ..Evidence::default() }
 }
 
 fn told(guard: &Guard, evidence: &Evidence<'_>) -> (Verdict, String) {
@@ -73,26 +57,17 @@ fn error_rates_are_judged() {
         (
             310,
             25,
-            says(
-                Fail,
-                "8.1% of 310 requests failed in the last 5s (25 failed); the limit is 5%",
-            ),
+            says(Fail, "8.1% of 310 requests failed in the last 5s (25 failed); the limit is 5%"),
         ),
         (
             100,
             5,
-            says(
-                Pass,
-                "5% of 100 requests failed in the last 5s (5 failed); the limit is 5%",
-            ),
+            says(Pass, "5% of 100 requests failed in the last 5s (5 failed); the limit is 5%"),
         ),
         (
             100,
             6,
-            says(
-                Fail,
-                "6% of 100 requests failed in the last 5s (6 failed); the limit is 5%",
-            ),
+            says(Fail, "6% of 100 requests failed in the last 5s (6 failed); the limit is 5%"),
         ),
         (
             100_000,
@@ -102,25 +77,11 @@ fn error_rates_are_judged() {
                 "5.001% of 100000 requests failed in the last 5s (5001 failed); the limit is 5%",
             ),
         ),
-        (
-            50,
-            0,
-            says(
-                Pass,
-                "0% of 50 requests failed in the last 5s (0 failed); the limit is 5%",
-            ),
-        ),
-        (
-            49,
-            49,
-            says(InsufficientEvidence, "49 of 50 requests in the last 5s"),
-        ),
+        (50, 0, says(Pass, "0% of 50 requests failed in the last 5s (0 failed); the limit is 5%")),
+        (49, 49, says(InsufficientEvidence, "49 of 50 requests in the last 5s")),
     ] {
         let samples = [sample(5_000, 0, requests, errors, 1)];
-        assert_eq!(
-            told(&error_rate_above(0.05), &since(5_000, &samples)),
-            expected
-        );
+        assert_eq!(told(&error_rate_above(0.05), &since(5_000, &samples)), expected);
     }
 }
 
@@ -148,25 +109,13 @@ fn latencies_are_judged() {
     for (micros, expected) in [
         (
             800_000,
-            says(
-                Fail,
-                "p95 was 819ms over 310 requests in the last 30s; the limit is 500ms",
-            ),
+            says(Fail, "p95 was 819ms over 310 requests in the last 30s; the limit is 500ms"),
         ),
         (
             500_000,
-            says(
-                Pass,
-                "p95 was 500ms over 310 requests in the last 30s; the limit is 500ms",
-            ),
+            says(Pass, "p95 was 500ms over 310 requests in the last 30s; the limit is 500ms"),
         ),
-        (
-            4_000,
-            says(
-                Pass,
-                "p95 was 4.1ms over 310 requests in the last 30s; the limit is 500ms",
-            ),
-        ),
+        (4_000, says(Pass, "p95 was 4.1ms over 310 requests in the last 30s; the limit is 500ms")),
     ] {
         let samples = [sample(30_000, 0, 310, 0, micros)];
         assert_eq!(told(&p95_above(limit), &since(30_000, &samples)), expected);
@@ -176,10 +125,7 @@ fn latencies_are_judged() {
 #[test]
 fn one_slow_request_in_twenty_is_not_the_95th_percentile() {
     let fast_and_slow = |slow| {
-        [
-            sample(30_000, 15_000, 100 - slow, 0, 1_000),
-            sample(15_000, 0, slow, 0, 3_000_000),
-        ]
+        [sample(30_000, 15_000, 100 - slow, 0, 1_000), sample(15_000, 0, slow, 0, 3_000_000)]
     };
     let guard = p95_above(Duration::from_secs(1));
     assert_eq!(told(&guard, &since(30_000, &fast_and_slow(5))).0, Pass);
@@ -192,10 +138,7 @@ fn too_little_is_never_a_pass_and_says_what_is_missing() {
     let bad = [sample(5_000, 0, 1_000, 1_000, 1)];
     let guard = error_rate_above(0.05);
     for samples in [&good, &bad] {
-        let no_traffic = Evidence {
-            samples,
-            ..Evidence::default()
-        };
+        let no_traffic = Evidence { samples, ..Evidence::default() };
         assert_eq!(
             told(&guard, &no_traffic),
             says(InsufficientEvidence, "the candidate has had no traffic yet")
@@ -212,18 +155,12 @@ fn too_little_is_never_a_pass_and_says_what_is_missing() {
     }
     assert_eq!(
         told(&guard, &since(5_000, &[])),
-        says(
-            InsufficientEvidence,
-            "requests were counted for only 0s of the last 5s"
-        )
+        says(InsufficientEvidence, "requests were counted for only 0s of the last 5s")
     );
     let gap = [sample(5_000, 4_000, 500, 0, 1), sample(3_400, 0, 500, 0, 1)];
     assert_eq!(
         told(&guard, &since(5_000, &gap)),
-        says(
-            InsufficientEvidence,
-            "requests were counted for only 4s of the last 5s"
-        )
+        says(InsufficientEvidence, "requests were counted for only 4s of the last 5s")
     );
     let small_gap = [sample(5_000, 4_000, 500, 0, 1), sample(3_500, 0, 500, 0, 1)];
     assert_eq!(told(&guard, &since(5_000, &small_gap)).0, Pass);
@@ -248,10 +185,7 @@ fn without_a_minimum_one_request_is_needed_all_the_same() {
 
 #[test]
 fn what_is_older_than_the_window_does_not_count() {
-    let samples = [
-        sample(20_000, 5_000, 1_000, 1_000, 1),
-        sample(5_000, 0, 1_000, 0, 1),
-    ];
+    let samples = [sample(20_000, 5_000, 1_000, 1_000, 1), sample(5_000, 0, 1_000, 0, 1)];
     let (verdict, _) = told(&error_rate_above(0.05), &since(20_000, &samples));
     assert_eq!(verdict, Pass);
 }
@@ -262,15 +196,10 @@ fn counts_breach_at_their_number() {
         text: "health_check_failures >= 3".to_owned(),
         condition: Condition::HealthCheckFailures { at_least: 3 },
     };
-    let exits = Guard {
-        text: "restarts >= 1".to_owned(),
-        condition: Condition::Restarts { at_least: 1 },
-    };
-    let evidence = |failed_checks, restarts| Evidence {
-        failed_checks,
-        restarts,
-        ..Evidence::default()
-    };
+    let exits =
+        Guard { text: "restarts >= 1".to_owned(), condition: Condition::Restarts { at_least: 1 } };
+    let evidence =
+        |failed_checks, restarts| Evidence { failed_checks, restarts, ..Evidence::default() };
     assert_eq!(
         told(&checks, &evidence(2, 9)),
         says(Pass, "2 failed checks in a row; the limit is 3")
@@ -279,14 +208,8 @@ fn counts_breach_at_their_number() {
         told(&checks, &evidence(3, 0)),
         says(Fail, "3 failed checks in a row; the limit is 3")
     );
-    assert_eq!(
-        told(&exits, &evidence(9, 0)),
-        says(Pass, "0 unexpected exits; the limit is 1")
-    );
-    assert_eq!(
-        told(&exits, &evidence(0, 1)),
-        says(Fail, "1 unexpected exit; the limit is 1")
-    );
+    assert_eq!(told(&exits, &evidence(9, 0)), says(Pass, "0 unexpected exits; the limit is 1"));
+    assert_eq!(told(&exits, &evidence(0, 1)), says(Fail, "1 unexpected exit; the limit is 1"));
 }
 
 fn any_time() -> impl Strategy<Value = Timestamp> {
@@ -306,33 +229,17 @@ fn any_sample() -> impl Strategy<Value = Sample> {
             for (bucket, count) in buckets {
                 latency.add(bucket, count);
             }
-            Sample {
-                from,
-                to,
-                counters: Counters {
-                    requests,
-                    errors,
-                    latency,
-                },
-            }
+            Sample { from, to, counters: Counters { requests, errors, latency } }
         },
     )
 }
 
 fn any_guard() -> impl Strategy<Value = Guard> {
     let duration = || any_number().prop_map(Duration::from_millis);
-    let quantile = prop_oneof![
-        Just(Quantile::P50),
-        Just(Quantile::P95),
-        Just(Quantile::P99)
-    ];
+    let quantile = prop_oneof![Just(Quantile::P50), Just(Quantile::P95), Just(Quantile::P99)];
     let condition = prop_oneof![
         (any::<f64>(), duration(), any_number()).prop_map(|(above, window, min_requests)| {
-            Condition::ErrorRate {
-                above,
-                window,
-                min_requests,
-            }
+            Condition::ErrorRate { above, window, min_requests }
         }),
         (quantile, duration(), duration(), any_number()).prop_map(
             |(quantile, above, window, min_requests)| Condition::Latency {
@@ -345,10 +252,7 @@ fn any_guard() -> impl Strategy<Value = Guard> {
         any::<u32>().prop_map(|at_least| Condition::HealthCheckFailures { at_least }),
         any::<u32>().prop_map(|at_least| Condition::Restarts { at_least }),
     ];
-    condition.prop_map(|condition| Guard {
-        text: "any".to_owned(),
-        condition,
-    })
+    condition.prop_map(|condition| Guard { text: "any".to_owned(), condition })
 }
 
 /// Twenty looks, a quarter of a second apart, at a candidate with traffic.

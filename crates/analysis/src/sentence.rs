@@ -2,11 +2,7 @@
 
 /// `1 request`, `310 requests`.
 pub(crate) fn count(number: u64, noun: &str) -> String {
-    if number == 1 {
-        format!("1 {noun}")
-    } else {
-        format!("{number} {noun}s")
-    }
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
 /// A fraction as a percentage with as many digits as it needs: `5%`, `0.25%`.

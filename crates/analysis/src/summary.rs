@@ -67,11 +67,7 @@ mod tests {
             Sample {
                 from: Timestamp::from_millis(0),
                 to: Timestamp::from_millis(1),
-                counters: Counters {
-                    requests,
-                    errors,
-                    latency,
-                },
+                counters: Counters { requests, errors, latency },
             }
         };
         let summary = summary(&[sample(96, 2, 10), sample(4, 3, 15)]);

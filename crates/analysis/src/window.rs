@@ -40,10 +40,7 @@ impl Window {
             covered = covered.saturating_add(fresh.as_millis());
             covered_until = covered_until.max(end);
         }
-        Self {
-            counters,
-            covered: Duration::from_millis(covered),
-        }
+        Self { counters, covered: Duration::from_millis(covered) }
     }
 
     /// Whether the samples cover at least nine tenths of `length`.
@@ -60,10 +57,7 @@ mod tests {
         Sample {
             from: Timestamp::from_millis(from),
             to: Timestamp::from_millis(to),
-            counters: Counters {
-                requests,
-                ..Counters::default()
-            },
+            counters: Counters { requests, ..Counters::default() },
         }
     }
 
@@ -93,31 +87,21 @@ mod tests {
             (7, 3_000),
             "a quarter of the window sticks out"
         );
-        assert_eq!(
-            collect(&[sample(4_999, 9_000, 7)]),
-            (0, 0),
-            "more than a quarter sticks out"
-        );
+        assert_eq!(collect(&[sample(4_999, 9_000, 7)]), (0, 0), "more than a quarter sticks out");
         assert_eq!(
             collect(&[sample(6_000, 8_000, 1), sample(7_000, 9_000, 1)]),
             (2, 3_000),
             "overlapping"
         );
-        assert_eq!(
-            collect(&[sample(9_000, 7_000, 1)]),
-            (0, 0),
-            "the wrong way round"
-        );
+        assert_eq!(collect(&[sample(9_000, 7_000, 1)]), (0, 0), "the wrong way round");
     }
 
     #[test]
     fn coverage_is_exact_at_nine_tenths() {
         let length = Duration::from_secs(10);
         for (covered, expected) in [(9_000, true), (8_999, false), (10_000, true), (0, false)] {
-            let window = Window {
-                counters: Counters::default(),
-                covered: Duration::from_millis(covered),
-            };
+            let window =
+                Window { counters: Counters::default(), covered: Duration::from_millis(covered) };
             assert_eq!(window.covers(length), expected, "{covered}");
         }
     }
