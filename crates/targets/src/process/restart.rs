@@ -22,7 +22,14 @@ pub(crate) struct FailureStreak {
 impl FailureStreak {
     /// An instance that had lived for `life` failed at `at`.
     pub(crate) fn add(&mut self, at: Timestamp, life: Duration, hopeless: bool) {
-        let before = if life >= LONG_LIFE { 0 } else { self.in_a_row(at) };
+        // Started before the latest failure, it does not show that another start fails too: all
+        // that die at once are one failure.
+        let together = self.last.is_some_and(|last| at.since(last) < life);
+        let before = match (life >= LONG_LIFE, together) {
+            (_, true) => self.in_a_row(at).saturating_sub(1),
+            (true, false) => 0,
+            (false, false) => self.in_a_row(at),
+        };
         self.in_a_row = before.saturating_add(1);
         self.last = Some(at);
         self.hopeless = hopeless;
@@ -97,6 +104,18 @@ mod tests {
         assert_eq!(streak.in_a_row(at(310)), 0);
         streak.add(at(310), Duration::ZERO, false);
         assert_eq!(streak.in_a_row(at(310)), 1);
+    }
+
+    #[test]
+    fn all_that_die_at_once_are_one_failure() {
+        let mut streak = FailureStreak::default();
+        for _ in 0..4 {
+            streak.add(at(60), Duration::from_secs(50), false);
+        }
+        assert_eq!(delay(&streak, at(60)), Some(100));
+        // One that was started since is another.
+        streak.add(at(62), Duration::from_secs(1), false);
+        assert_eq!(delay(&streak, at(62)), Some(200));
     }
 
     #[test]
