@@ -5,7 +5,8 @@ use tidegate_types::{Duration, Timestamp};
 
 const FIRST: u64 = 100;
 const LONGEST: u64 = 30_000;
-/// An instance that lived this long, or a revision without a failure for this long, starts afresh.
+/// A revision without a failure for this long starts afresh; so does, with it, one whose only
+/// instance lived this long.
 const LONG_LIFE: Duration = Duration::from_mins(5);
 
 /// The failures of a revision's instances, as far as the next start depends on them.
@@ -25,11 +26,7 @@ impl FailureStreak {
         // Started before the latest failure, it does not show that another start fails too: all
         // that die at once are one failure.
         let together = self.last.is_some_and(|last| at.since(last) < life);
-        let before = match (life >= LONG_LIFE, together) {
-            (_, true) => self.in_a_row(at).saturating_sub(1),
-            (true, false) => 0,
-            (false, false) => self.in_a_row(at),
-        };
+        let before = self.in_a_row(at).saturating_sub(u32::from(together));
         self.in_a_row = before.saturating_add(1);
         self.last = Some(at);
         self.hopeless = hopeless;
@@ -98,8 +95,8 @@ mod tests {
             streak.add(at(10), Duration::ZERO, false);
         }
         let mut long_life = streak.clone();
-        long_life.add(at(20), Duration::from_mins(5), false);
-        assert_eq!(delay(&long_life, at(20)), Some(100));
+        long_life.add(at(320), Duration::from_secs(309), false);
+        assert_eq!(delay(&long_life, at(320)), Some(100));
         assert_eq!(streak.in_a_row(at(309)), 5);
         assert_eq!(streak.in_a_row(at(310)), 0);
         streak.add(at(310), Duration::ZERO, false);
