@@ -63,7 +63,7 @@ pub(super) async fn tell(place: &Place, style: Style, start: Instant) -> Result<
 
     let tally = traffic.end().await;
     let end = start.elapsed();
-    let decided = decision(&client, &scope, start).await?;
+    let turn = turn(&client, &scope, start).await?;
     let view = client.environment(&scope).await.map_err(Fault::from)?;
     let evidence = Evidence {
         orders: orders(address).await?,
@@ -71,7 +71,8 @@ pub(super) async fn tell(place: &Place, style: Style, start: Instant) -> Result<
         good: [shop::V1.name, shop::V2.name],
         bad: BAD.name,
         tally,
-        decided,
+        decided: turn.decided,
+        confirmed: turn.confirmed,
         over,
         end,
     };
@@ -188,14 +189,25 @@ fn serving(view: &EnvironmentView) -> String {
     }
 }
 
-/// When it was decided that the latest deployment goes back, counted from `start`.
-async fn decision(client: &Client, scope: &Scope, start: Instant) -> Result<Duration, Fault> {
+/// How the latest deployment went back, in times that count from the start of the demo.
+struct Turn {
+    /// When it was decided.
+    decided: Duration,
+    /// When it was over. The journal says so only after the data plane did.
+    confirmed: Duration,
+}
+
+async fn turn(client: &Client, scope: &Scope, start: Instant) -> Result<Turn, Fault> {
     let latest = client.deployments(Some(scope), None, 1).await?;
     let latest = latest.first().ok_or_else(|| fault("the history is empty"))?;
     let events = client.events(latest.id, 0).await?;
-    let failed = events.iter().find(|event| event.kind == "failed").ok_or_else(|| {
-        fault(format!("the journal of deployment {} tells no failure", latest.id))
-    })?;
+    let at = |kind: &str| {
+        let event = events.iter().find(|event| event.kind == kind);
+        event.map(|event| event.at.as_millis()).ok_or_else(|| {
+            fault(format!("the journal of deployment {} has no event `{kind}`", latest.id))
+        })
+    };
+    let (failed, ended) = (at("failed")?, at("ended")?);
     // The journal has the engine's time, the visitors have ours: the quickest of some looks tells
     // how much one is ahead of the other.
     let mut quickest: Option<(Duration, i64)> = None;
@@ -209,7 +221,8 @@ async fn decision(client: &Client, scope: &Scope, start: Instant) -> Result<Dura
         }
     }
     let (_, ahead) = quickest.unwrap_or_default();
-    Ok(Duration::from_millis(u64::try_from(failed.at.as_millis() - ahead).unwrap_or(0)))
+    let ours = |at: i64| Duration::from_millis(u64::try_from(at - ahead).unwrap_or(0));
+    Ok(Turn { decided: ours(failed), confirmed: ours(ended) })
 }
 
 fn millis(duration: Duration) -> i64 {

@@ -17,6 +17,8 @@ pub(super) struct Evidence {
     pub(super) bad: &'static str,
     /// When it was decided to go back.
     pub(super) decided: Duration,
+    /// When the data plane had said that every new request follows the table without the bad one.
+    pub(super) confirmed: Duration,
     /// When the deployment of the bad version said that it is over.
     pub(super) over: Duration,
     /// When the visitors stopped.
@@ -37,7 +39,8 @@ pub(super) struct Figures {
     /// From the first request that the bad version failed to the decision.
     #[serde(serialize_with = "as_millis", rename = "noticed_after_ms")]
     pub(super) noticed_after: Duration,
-    /// From the decision to the last answer of the bad version.
+    /// From the decision to the moment from which it is certain that the bad version gets nothing:
+    /// the data plane has said so, and what it was still answering is answered.
     #[serde(serialize_with = "as_millis", rename = "closed_after_ms")]
     pub(super) closed_after: Duration,
 }
@@ -48,7 +51,7 @@ fn as_millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok,
 
 /// The figures, or every sentence about what does not hold.
 pub(super) fn judge(evidence: &Evidence) -> Result<Figures, Vec<String>> {
-    let Evidence { tally, good, bad, decided, over, end, serving, orders } = evidence;
+    let Evidence { tally, good, bad, decided, confirmed, over, end, serving, orders } = evidence;
     let mut faults = Vec::new();
     if tally.sent == 0 {
         faults.push("no request was sent".to_owned());
@@ -97,7 +100,7 @@ pub(super) fn judge(evidence: &Evidence) -> Result<Figures, Vec<String>> {
         orders: tally.orders,
         failed: seen.failed,
         noticed_after: decided.saturating_sub(seen.first_failed.unwrap_or_default()),
-        closed_after: seen.latest.saturating_sub(*decided),
+        closed_after: seen.latest.max(*confirmed).saturating_sub(*decided),
     })
 }
 
@@ -159,6 +162,7 @@ mod tests {
             good: ["v1", "v2"],
             bad: "v3",
             decided: Duration::from_secs(5),
+            confirmed: Duration::from_millis(5_004),
             over: Duration::from_millis(5_500),
             end: Duration::from_millis(7_500),
             serving: "v2".to_owned(),

@@ -96,6 +96,12 @@ impl Answer {
     }
 }
 
+/// A fault in one request is an answer, too, and no other request's affair.
+pub fn or_fault(answer: impl FnOnce() -> Answer) -> Answer {
+    catch_unwind(AssertUnwindSafe(answer))
+        .unwrap_or_else(|_| Answer::error(500, "the shop is out of order"))
+}
+
 /// Answers for as long as the process lives, one thread for each connection.
 pub fn serve<H>(listener: &TcpListener, handle: Arc<H>)
 where
@@ -135,10 +141,7 @@ fn converse(
             Read::Refused(answer) => return answer.write(to, false, false),
             Read::End => return Ok(()),
         };
-        // A fault in one request is an answer, too, and nobody else's affair.
-        let answer = catch_unwind(AssertUnwindSafe(|| handle(&request)))
-            .unwrap_or_else(|_| Answer::error(500, "the shop is out of order"));
-        answer.write(to, request.method == "HEAD", request.stays)?;
+        handle(&request).write(to, request.method == "HEAD", request.stays)?;
         if !request.stays {
             return Ok(());
         }
@@ -229,9 +232,11 @@ mod tests {
     fn conversation(requests: &str) -> String {
         let mut answers = Vec::new();
         let handle = |request: &Request| {
-            assert_ne!(request.path, "/fault", "as it was asked for");
-            let product = request.form("product").unwrap_or("none");
-            Answer::json(200, format!("{} {} {product}", request.method, request.path))
+            or_fault(|| {
+                assert_ne!(request.path, "/fault", "as it was asked for");
+                let product = request.form("product").unwrap_or("none");
+                Answer::json(200, format!("{} {} {product}", request.method, request.path))
+            })
         };
         converse(&mut requests.as_bytes(), &mut answers, &handle).unwrap();
         String::from_utf8(answers).unwrap()

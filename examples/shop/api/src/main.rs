@@ -35,7 +35,9 @@ fn run() -> Result<(), String> {
     println!("shop-api {VERSION} listens on port {port}, {known} orders so far");
     http::serve(
         &listener,
-        Arc::new(move |request: &Request| answer(request, &orders).with("Shop-Version", VERSION)),
+        Arc::new(move |request: &Request| {
+            http::or_fault(|| answer(request, &orders)).with("Shop-Version", VERSION)
+        }),
     );
     Ok(())
 }
