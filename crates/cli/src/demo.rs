@@ -50,28 +50,42 @@ pub(crate) async fn run(context: &Context, options: &Options) -> Result<Exit, Fa
             return told.map(|()| Exit::Interrupted);
         }
     };
-    if options.keep {
-        talk(&format!("\n{}", style.bold("Everything is left as it is.")));
-        for command in ["status production", "history", "down"] {
-            talk(&format!("  {}", place.typed(command)));
+    let closed = if options.keep {
+        leave(place, style);
+        Ok(())
+    } else {
+        cleared(place.close())
+    };
+    let figures = match (told, closed) {
+        (Ok(figures), closed) => closed.map(|()| figures)?,
+        (Err(fault), closed) => {
+            if let Err(fault) = closed {
+                context.report(&fault);
+            }
+            return Err(fault);
         }
-        place.leave();
-        return told.map(|_| Exit::Done);
-    }
-    let closed = cleared(place.close());
-    let figures = told?;
-    closed?;
+    };
     if context.json {
         context.print_json("demo", &figures);
     } else {
         context.print(format!("\n{}", verdict::table(&figures, story::BAD.name)));
     }
+    let rest = if options.keep { "" } else { ", and nothing is left of it" };
     talk(&format!(
-        "\n{} It took {:.0} s, and nothing is left of it.",
+        "\n{} It took {:.0} s{rest}.",
         style.green("The demo did what it is there for."),
         start.elapsed().as_secs_f64(),
     ));
     Ok(Exit::Done)
+}
+
+fn leave(place: Place, style: Style) {
+    talk(&format!("\n{}", style.bold("Everything is left as it is, for you to look at:")));
+    for command in ["status production", "history production", "down"] {
+        talk(&format!("  {}", place.typed(command)));
+    }
+    talk(&format!("  rm -r {}    # after `down`", place.root().display()));
+    place.leave();
 }
 
 fn cleared(closed: Result<(), Vec<String>>) -> Result<(), Fault> {

@@ -1,6 +1,7 @@
 //! Where the demo happens: a temporary folder with a home for Tidegate and a repository.
 
 use std::{
+    collections::BTreeMap,
     env, fs, io,
     os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
@@ -12,7 +13,7 @@ use std::{
 use tempfile::TempDir;
 
 use super::{
-    processes,
+    processes::{self, Process},
     shop::{self, Version},
 };
 
@@ -37,6 +38,11 @@ impl Place {
         // As processes will see it, without symbolic links.
         let root = folder.path().canonicalize()?;
         Ok(Self { root, executable: env::current_exe()?, folder: Some(folder), plain })
+    }
+
+    /// The whole of it.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
     }
 
     /// Where Tidegate keeps its data.
@@ -135,16 +141,29 @@ impl Place {
         {
             faults.push(fault);
         }
-        for process in processes::below(&self.root) {
-            faults.push(format!("still ran and was killed: {} ({})", process.command, process.id));
-            kill(process.id);
-        }
-        wait_until_gone(&self.root);
+        faults.extend(self.kill_the_rest());
         if let Err(error) = remove(&self.root) {
             faults.push(format!("{} could not be removed: {error}", self.root.display()));
         }
         drop(folder);
         if faults.is_empty() { Ok(()) } else { Err(faults) }
+    }
+
+    /// Kills what runs, and what that starts meanwhile. Tells what it was.
+    fn kill_the_rest(&self) -> Vec<String> {
+        let mut told = BTreeMap::new();
+        let deadline = Instant::now() + GONE;
+        loop {
+            let left = processes::below(&self.root);
+            if left.is_empty() || Instant::now() >= deadline {
+                return told.into_values().collect();
+            }
+            for Process { id, command } in left {
+                kill(id);
+                told.entry(id).or_insert(format!("still ran and was killed: {command} ({id})"));
+            }
+            sleep(Duration::from_millis(20));
+        }
     }
 
     fn down(&self) -> Result<(), String> {
