@@ -57,7 +57,7 @@ pub(crate) fn fault(row: &DeploymentRow, view: &EnvironmentView) -> Option<Fault
         row,
         failure.code,
         exit,
-        failure.component.as_ref().map(|name| name.as_str()),
+        failure.component.as_ref().map(tidegate_types::ComponentName::as_str),
     ));
     Some(fault)
 }
@@ -104,22 +104,18 @@ pub(crate) fn report(
         );
         return Ok(exit_of(&row.status));
     }
-    match fault(row, view) {
-        Some(fault) => Err(fault),
-        None => {
-            let version = row.version.as_deref().unwrap_or("it");
-            let place = view.address.as_ref().map(|address| format!("  http://{address}"));
-            let took = row
-                .ended_at
-                .map(|ended| render::time::length(ended.since(row.requested_at)))
-                .unwrap_or_default();
-            context.print(format!(
-                "{} {} serves {version} after {took}{}",
-                context.style.green("✔"),
-                row.scope,
-                place.unwrap_or_default()
-            ));
-            Ok(Exit::Done)
-        }
+    if let Some(fault) = fault(row, view) {
+        return Err(fault);
     }
+    let version = row.version.as_deref().unwrap_or("it");
+    let place = view.address.as_ref().map(|address| format!("  http://{address}"));
+    let took = row.ended_at.map(|ended| render::time::length(ended.since(row.requested_at)));
+    context.print(format!(
+        "{} {} serves {version} after {}{}",
+        context.style.green("✔"),
+        row.scope,
+        took.unwrap_or_default(),
+        place.unwrap_or_default()
+    ));
+    Ok(Exit::Done)
 }

@@ -1,14 +1,22 @@
 //! What the user is told when something did not work.
 
+use std::ops::{Deref, DerefMut};
+
 use serde::Serialize;
 use tidegate_release::GitError;
 use tidegate_server::{Problem, client};
 
 use crate::{exit::Exit, style::Style};
 
-/// Where, what, why, what serves now, and what to do. Every failing command ends with one.
+/// Where, what, why, what serves now, and what to do. Every failing command ends with one. Boxed,
+/// because it is large and rare.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Fault {
+#[serde(transparent)]
+pub(crate) struct Fault(Box<Parts>);
+
+/// The parts of a fault.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Parts {
     /// How the command ends.
     pub(crate) exit: Exit,
     /// The kind, as a stable word.
@@ -32,10 +40,24 @@ pub(crate) struct Fault {
     pub(crate) next: Vec<String>,
 }
 
+impl Deref for Fault {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl DerefMut for Fault {
+    fn deref_mut(&mut self) -> &mut Parts {
+        &mut self.0
+    }
+}
+
 impl Fault {
     /// A fault with nothing but a sentence.
     pub(crate) fn new(exit: Exit, code: &str, what: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Parts {
             exit,
             code: code.to_owned(),
             what: what.into(),
@@ -44,7 +66,7 @@ impl Fault {
             log: Vec::new(),
             state: Vec::new(),
             next: Vec::new(),
-        }
+        }))
     }
 
     /// The same with where it happened.

@@ -1,6 +1,7 @@
 //! Following a deployment to its end: a block on a terminal, lines elsewhere.
 
 use std::{
+    fmt::Write as _,
     io::{self, Write as _},
     time::{Duration, Instant},
 };
@@ -22,7 +23,7 @@ use crate::{context::Context, exit::Exit, fault::Fault, render};
 /// Time between two drawings of the block.
 const FRAME: Duration = Duration::from_millis(100);
 /// How long a control plane that died may take to come back.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How the following ended.
 pub(crate) enum Followed {
@@ -158,6 +159,8 @@ async fn pass(
     frames.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            // What happened is told before what it led to.
+            biased;
             event = events.next() => match event? {
                 None => return Ok(Pass::Over),
                 Some(event) => {
@@ -239,7 +242,7 @@ impl Screen {
             // What the terminal did to the old lines is unknown.
             text.push_str("\x1b[2J\x1b[H");
         } else if self.drawn > 0 {
-            text.push_str(&format!("\x1b[{}A", self.drawn));
+            let _ = write!(text, "\x1b[{}A", self.drawn);
         }
         for line in &lines {
             text.push_str("\r\x1b[2K");

@@ -29,8 +29,6 @@ fn main() -> ExitCode {
             return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
         }
     };
-    match command::run(arguments) {
-        Ok(exit) => exit.into(),
-        Err(exit) => exit.into(),
-    }
+    let (Ok(exit) | Err(exit)) = command::run(arguments);
+    exit.into()
 }

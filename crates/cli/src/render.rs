@@ -3,6 +3,8 @@
 pub(crate) mod deployment;
 pub(crate) mod event;
 pub(crate) mod history;
+#[cfg(test)]
+mod sample;
 pub(crate) mod status;
 pub(crate) mod table;
 pub(crate) mod time;

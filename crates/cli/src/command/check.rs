@@ -6,14 +6,13 @@ use tidegate_release::git;
 use crate::{arguments::Check, context::Context, exit::Exit, fault::Fault};
 
 pub(crate) async fn run(context: &Context, arguments: &Check) -> Result<Exit, Fault> {
-    let (path, name) = match &arguments.file {
-        Some(file) => (context.directory.join(file), file.display().to_string()),
-        None => {
-            // A manifest can be checked before there is a repository.
-            let root = git::root_of(&context.directory).await.ok();
-            let root = root.unwrap_or_else(|| context.directory.clone());
-            (root.join(FILE_NAME), FILE_NAME.to_owned())
-        }
+    let (path, name) = if let Some(file) = &arguments.file {
+        (context.directory.join(file), file.display().to_string())
+    } else {
+        // A manifest can be checked before there is a repository.
+        let root = git::root_of(&context.directory).await.ok();
+        let root = root.unwrap_or_else(|| context.directory.clone());
+        (root.join(FILE_NAME), FILE_NAME.to_owned())
     };
     let bytes = std::fs::read(&path).map_err(|error| {
         let fault =

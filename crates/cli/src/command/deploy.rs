@@ -1,6 +1,6 @@
 //! `tidegate deploy`.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use tidegate_engine::{DeploymentRequest, Wish};
 use tidegate_manifest::FILE_NAME;
@@ -58,7 +58,7 @@ pub(crate) async fn request(
 }
 
 /// Says that the work tree holds more than the commit.
-async fn left_out(context: &Context, root: &PathBuf) {
+async fn left_out(context: &Context, root: &Path) {
     let changed = git::changed_files(root).await.unwrap_or(0);
     if changed == 0 {
         return;

@@ -117,7 +117,7 @@ fn repository(context: &Context, project: &Result<Project, Fault>) -> Vec<Findin
             let mut findings = vec![pass("repository", short(&project.root))];
             findings.push(match project::of_work_tree(context, project.root.clone()) {
                 Ok(found) => pass("manifest", format!("project {}", found.manifest.project)),
-                Err(fault) => fail("manifest", fault.what, "tidegate check"),
+                Err(fault) => fail("manifest", fault.what.clone(), "tidegate check"),
             });
             findings
         }
@@ -155,7 +155,7 @@ fn home(home: &Path) -> Finding {
 fn space(home: &Path) -> Option<Finding> {
     let stat = rustix::fs::statvfs(existing(home)).ok()?;
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-    let found = format!("{:.1} GiB free", free as f64 / f64::from(1 << 30));
+    let found = format!("{} GiB free", free >> 30);
     Some(if free < SPACE {
         warn("disk", found, "free some space: builds and artifacts go to the home")
     } else {

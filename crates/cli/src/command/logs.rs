@@ -27,7 +27,7 @@ pub(crate) async fn run(context: &Context, arguments: &Logs) -> Result<Exit, Fau
         lines: arguments.lines,
     };
     let mut lines = client.logs(&scope, &wanted).await?;
-    lines.sort_by(|one, other| one.at.cmp(&other.at));
+    lines.sort_by_key(|line| line.at);
     if context.json && !arguments.follow {
         context.print_json("lines", &lines);
         return Ok(Exit::Done);
@@ -66,7 +66,7 @@ async fn next(
         lines
     };
     let mut fresh = seen.fresh(lines);
-    fresh.sort_by(|one, other| one.at.cmp(&other.at));
+    fresh.sort_by_key(|line| line.at);
     Ok(fresh)
 }
 
@@ -113,7 +113,7 @@ impl Seen {
 }
 
 fn print(context: &Context, lines: &[LogLine]) {
-    let names: Vec<String> = lines.iter().map(|line| short(&line.instance)).collect();
+    let names = names(lines);
     let width = names.iter().map(String::len).max().unwrap_or(0);
     for (line, name) in lines.iter().zip(names) {
         if context.json {
@@ -132,6 +132,26 @@ fn paint(style: Style, name: &str, text: &str) -> String {
         1 => style.green(text),
         _ => style.yellow(text),
     }
+}
+
+/// How instances are called: `api.2`, and `api@3.2` where lines of several revisions are mixed.
+fn names(lines: &[LogLine]) -> Vec<String> {
+    let revision = |line: &LogLine| {
+        let text = line.instance.as_str();
+        text.rsplit_once('.').map_or(text, |(revision, _)| revision).to_owned()
+    };
+    let mut revisions: Vec<String> = lines.iter().map(revision).collect();
+    revisions.sort();
+    revisions.dedup();
+    let component = |revision: &str| revision.split('@').next().unwrap_or_default().to_owned();
+    let mixed = |line: &LogLine| {
+        let name = component(line.instance.as_str());
+        revisions.iter().filter(|revision| component(revision) == name).count() > 1
+    };
+    let name = |line: &LogLine| {
+        if mixed(line) { line.instance.to_string() } else { short(&line.instance) }
+    };
+    lines.iter().map(name).collect()
 }
 
 /// `api@3.2` is `api.2` to people.

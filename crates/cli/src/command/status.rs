@@ -9,23 +9,20 @@ use crate::{
 pub(crate) async fn run(context: &Context, arguments: &InEnvironment) -> Result<Exit, Fault> {
     let client = context.client();
     let asked = arguments.environment.as_deref();
-    let views = match asked {
-        Some(_) => {
-            let scope = project::scope(context, asked).await?;
-            match client.environment(&scope).await {
-                Ok(view) => vec![view],
-                Err(Error::Problem(problem)) if problem.status == 404 => {
-                    return Ok(nothing(context, &scope.to_string(), scope.environment.as_str()));
-                }
-                Err(error) => return Err(error.into()),
+    let views = if asked.is_some() {
+        let scope = project::scope(context, asked).await?;
+        match client.environment(&scope).await {
+            Ok(view) => vec![view],
+            Err(Error::Problem(problem)) if problem.status == 404 => {
+                return Ok(nothing(context, &scope.to_string(), scope.environment.as_str()));
             }
+            Err(error) => return Err(error.into()),
         }
-        None => {
-            // Out of any project everything in this home is shown.
-            let here = project::here(context).await.ok();
-            let name = here.as_ref().map(|project| &project.manifest.project);
-            client.environments(name).await?
-        }
+    } else {
+        // Out of any project everything in this home is shown.
+        let here = project::here(context).await.ok();
+        let name = here.as_ref().map(|project| &project.manifest.project);
+        client.environments(name).await?
     };
     if context.json {
         context.print_json("environments", &views);

@@ -1,9 +1,11 @@
 //! A deployment under way, as a block that is drawn again and again.
 
+use std::fmt::Write as _;
+
 use tidegate_engine::{
     DeploymentView, EnvironmentView, RevisionView, RolloutView, StepState, StepView,
 };
-use tidegate_types::{DeploymentKind, Timestamp, Verdict};
+use tidegate_types::{ComponentName, DeploymentKind, Timestamp, Verdict};
 
 use super::{event, table::cut, time};
 use crate::style::Style;
@@ -29,7 +31,7 @@ pub(crate) fn render(
         lines.extend(rollout_lines(view, rollout, now, style));
     }
     if !deployment.unchanged.is_empty() {
-        let names: Vec<&str> = deployment.unchanged.iter().map(|name| name.as_str()).collect();
+        let names: Vec<&str> = deployment.unchanged.iter().map(ComponentName::as_str).collect();
         lines.push(format!("  {} unchanged: {}", style.dim("·"), names.join(", ")));
     }
     if let Some(failure) = &deployment.failure {
@@ -163,14 +165,14 @@ fn traffic_line(role: &str, revision: &RevisionView, style: Style) -> String {
     };
     let mut line = format!("    {role:<9}  {share}{ready}");
     if let Some(traffic) = &revision.traffic {
-        line.push_str(&format!("  {} requests", traffic.requests));
+        let _ = write!(line, "  {} requests", traffic.requests);
         if let Some(rate) = traffic.error_rate {
             let text = format!("{:.1} % errors", rate * 100.0);
             line.push_str("  ");
             line.push_str(&if rate > 0.0 { style.yellow(&text) } else { text });
         }
         if let Some(p95) = traffic.p95 {
-            line.push_str(&format!("  p95 {}", latency(p95)));
+            let _ = write!(line, "  p95 {}", latency(p95));
         }
     }
     if revision.exits > 0 {
@@ -185,5 +187,53 @@ fn latency(micros: u64) -> String {
         1_000..10_000 => format!("{}.{}ms", micros / 1_000, micros % 1_000 / 100),
         10_000..10_000_000 => format!("{}ms", micros / 1_000),
         _ => format!("{}s", micros / 1_000_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_types::Duration;
+
+    use super::{
+        super::{sample, table::width},
+        *,
+    };
+
+    #[test]
+    fn a_canary_shows_its_steps_its_guards_and_what_it_waits_for() {
+        let view = sample::view();
+        let lines = render(&view, 100, view.at, Style::plain());
+        insta::assert_snapshot!(lines.join("\n"), @r"
+        shop → production  deployment 12  v2 (r-v2)  by ana  rolling  00:10
+          api  api@9 → api@12
+            ✔ 2 instances ready
+            ✔ 10% of the traffic
+            ⠋ watch for 10s
+            · 100% of the traffic
+            candidate    10%  2/2 ready  120 requests  2.5 % errors  p95 12ms
+            stable       90%  2/2 ready  1080 requests  0.0 % errors  p95 12ms
+            guard ✔ error_rate > 5%  2.5 % of 120 requests failed
+            guard ? p95 > 1s  120 of 200 requests
+          · unchanged: web
+          waits for api: the bake, at the latest in 7s
+          ended by  the time, a breached guard (goes back), or `tidegate skip production`
+        ");
+    }
+
+    #[test]
+    fn the_countdown_and_the_spinner_go_on_between_two_looks() {
+        let view = sample::view();
+        let later = view.at.after(Duration::from_millis(3_100));
+        let text = render(&view, 100, later, Style::plain()).join("\n");
+        assert!(text.contains("at the latest in 4s") && text.contains("⠙ watch for 10s"), "{text}");
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal() {
+        let view = sample::view();
+        for most in [10, 20, 40, 80] {
+            let lines = render(&view, most, view.at, Style::plain());
+            assert!(lines.iter().all(|line| width(line) <= most), "{lines:#?}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Events of the journal as sentences.
 
 use tidegate_core::{Event, Outcome};
-use tidegate_types::{DeploymentKind, GuardReading, Step};
+use tidegate_types::{ComponentName, DeploymentKind, GuardReading, Step};
 
 /// What a step does.
 pub(crate) fn step(step: Step) -> String {
@@ -38,7 +38,7 @@ pub(crate) fn sentence(event: &Event) -> Option<String> {
             format!("{version} changes nothing here")
         }
         Event::Planned { version, components, .. } => {
-            let names: Vec<&str> = components.iter().map(|name| name.as_str()).collect();
+            let names: Vec<&str> = components.iter().map(ComponentName::as_str).collect();
             format!("{version} is ready, and changes {}", names.join(", "))
         }
         // Its end says the same.

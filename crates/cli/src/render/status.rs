@@ -35,7 +35,7 @@ fn serves_one(component: &ComponentView) -> Option<String> {
             format!("{} ({}) {share}{}", revision.version, revision.id, ready(revision))
         })
         .collect();
-    (!parts.is_empty()).then(|| format!("{}: {}", component.name, parts.join(", ")))
+    (!parts.is_empty()).then(|| format!("{}: {}", component.name, parts.join("; ")))
 }
 
 fn ready(revision: &RevisionView) -> String {
@@ -144,4 +144,45 @@ fn cells_of(name: &str, revision: &RevisionView, now: Timestamp, style: Style) -
         revision.exits.to_string(),
         remarks.join("; "),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::sample, *};
+
+    #[test]
+    fn every_revision_has_a_line_and_what_waits_says_on_what() {
+        let view = sample::view();
+        let lines = render(&view, 100, view.at, Style::plain());
+        insta::assert_snapshot!(lines.join("\n"), @r"
+        shop/production  http://127.0.0.1:8080
+            COMPONENT  REVISION  VERSION  ROLE       TRAFFIC  READY  EXITS
+         ✔  api        api@12    v2       candidate  10%      2/2    0
+         ✔             api@9     v1       stable     90%      2/2    0
+         ✔  web        web@8     v0       warm       0%       files  0      stopped in 1h 00m
+         ✔             web@9     v1       stable     100%     files  0
+          ⠋ deployment 12 of ana brings v2: rolling, since 10s
+          waits for api: the bake, at the latest in 7s
+          ended by  the time, a breached guard (goes back), or `tidegate skip production`
+        ");
+    }
+
+    #[test]
+    fn what_serves_leaves_out_what_is_only_warm() {
+        insta::assert_snapshot!(serves(&sample::view()).join("\n"), @r"
+        api: v2 (api@12) has 10% of the traffic, 2 of 2 ready; v1 (api@9) has 90% of the traffic, 2 of 2 ready
+        web: v1 (web@9) has 100% of the traffic
+        ");
+    }
+
+    #[test]
+    fn trouble_and_an_unconfirmed_table_are_never_left_out() {
+        let mut view = sample::view();
+        view.deployment = None;
+        view.confirmed = false;
+        view.trouble = vec!["the proxy does not answer".to_owned()];
+        let text = render(&view, 100, view.at, Style::plain()).join("\n");
+        assert!(text.contains("✖ the proxy does not answer"), "{text}");
+        assert!(text.contains("not confirmed"), "{text}");
+    }
 }
