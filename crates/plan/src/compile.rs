@@ -6,7 +6,7 @@ use tidegate_manifest::{Component, Environment, Manifest, Strategy, Workload};
 use tidegate_types::{
     ComponentName, DeploymentId, DeploymentKind, Duration, EnvironmentName, Guard, Plan,
     PlannedRevision, ProcessSpec, Release, RevisionId, RevisionSpec, Rollout, Scope, Share,
-    StaticSpec, Step,
+    StaticSpec, Step, WithoutEvidence,
 };
 
 use crate::{
@@ -221,7 +221,13 @@ fn rollout(
         exclusive,
         steps: strategy::steps(chosen, situation),
         guards,
-        without_evidence,
+        // The first release has nothing to go back to, and often no visitors yet: to wait for them
+        // would keep it from ever being there.
+        without_evidence: if stable.is_some() {
+            without_evidence
+        } else {
+            WithoutEvidence::Proceed
+        },
         // A worker that is kept warm would go on working.
         keep: if routed { strategy::keep(chosen) } else { Duration::ZERO },
     })

@@ -21,13 +21,8 @@ pub struct Duration(u64);
 )]
 pub struct InvalidDuration(pub String);
 
-const UNITS: [(&str, u64); 5] = [
-    ("d", 86_400_000),
-    ("h", 3_600_000),
-    ("m", 60_000),
-    ("s", 1_000),
-    ("ms", 1),
-];
+const UNITS: [(&str, u64); 5] =
+    [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 impl Duration {
     /// No time at all.
@@ -109,15 +104,11 @@ impl FromStr for Duration {
             let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
             let number: u64 = rest[..digits].parse().map_err(|_| invalid())?;
             rest = &rest[digits..];
-            let letters = rest.len()
-                - rest
-                    .trim_start_matches(|c: char| c.is_ascii_lowercase())
-                    .len();
+            let letters =
+                rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_lowercase()).len();
             let unit = &rest[..letters];
-            let (_, size) = UNITS
-                .into_iter()
-                .find(|(name, _)| *name == unit)
-                .ok_or_else(invalid)?;
+            let (_, size) =
+                UNITS.into_iter().find(|(name, _)| *name == unit).ok_or_else(invalid)?;
             // Units go from large to small, each once, so that `5m1h` is not read two ways.
             if size >= previous_unit {
                 return Err(invalid());
@@ -152,18 +143,9 @@ mod tests {
         ] {
             assert_eq!(text.parse(), Ok(Duration::from_millis(millis)), "{text}");
         }
-        for text in [
-            "",
-            "5",
-            "s",
-            "5 s",
-            "5S",
-            "-5s",
-            "1.5s",
-            "5m1h",
-            "5m5m",
-            "99999999999999999999d",
-        ] {
+        for text in
+            ["", "5", "s", "5 s", "5S", "-5s", "1.5s", "5m1h", "5m5m", "99999999999999999999d"]
+        {
             assert!(text.parse::<Duration>().is_err(), "{text}");
         }
     }

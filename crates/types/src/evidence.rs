@@ -79,16 +79,8 @@ mod tests {
 
     #[test]
     fn a_restarted_proxy_does_not_make_counts_negative() {
-        let before = Counters {
-            requests: 100,
-            errors: 3,
-            latency: Histogram::default(),
-        };
-        let after = Counters {
-            requests: 5,
-            errors: 1,
-            latency: Histogram::default(),
-        };
+        let before = Counters { requests: 100, errors: 3, latency: Histogram::default() };
+        let after = Counters { requests: 5, errors: 1, latency: Histogram::default() };
         assert_eq!(after.since(&before), after);
     }
 }

@@ -39,11 +39,7 @@ impl Histogram {
     #[must_use]
     pub const fn upper_bound(bucket: u16) -> u64 {
         let last = Self::BUCKETS as u64 - 1;
-        let bucket = if bucket as u64 > last {
-            last
-        } else {
-            bucket as u64
-        };
+        let bucket = if bucket as u64 > last { last } else { bucket as u64 };
         if bucket < SUB_BUCKETS {
             return bucket;
         }

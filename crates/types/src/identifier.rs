@@ -199,23 +199,8 @@ mod tests {
         for good in ["a", "api", "my-api-2", &"a".repeat(40)] {
             assert!(good.parse::<ComponentName>().is_ok(), "{good}");
         }
-        for bad in [
-            "",
-            "-a",
-            "a-",
-            "2a",
-            "A",
-            "a_b",
-            "a/b",
-            "a.b",
-            &"a".repeat(41),
-            "é",
-        ] {
-            assert_eq!(
-                bad.parse::<ComponentName>(),
-                Err(InvalidName(bad.to_owned())),
-                "{bad}"
-            );
+        for bad in ["", "-a", "a-", "2a", "A", "a_b", "a/b", "a.b", &"a".repeat(41), "é"] {
+            assert_eq!(bad.parse::<ComponentName>(), Err(InvalidName(bad.to_owned())), "{bad}");
         }
     }
 

@@ -149,14 +149,8 @@ pub enum Signal {
 
 impl Signal {
     /// All signals that may be chosen.
-    pub const ALL: [Self; 6] = [
-        Self::Sigterm,
-        Self::Sigint,
-        Self::Sigquit,
-        Self::Sighup,
-        Self::Sigusr1,
-        Self::Sigusr2,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Sigterm, Self::Sigint, Self::Sigquit, Self::Sighup, Self::Sigusr1, Self::Sigusr2];
 
     /// Its name, as in `SIGTERM`.
     #[must_use]

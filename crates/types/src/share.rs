@@ -89,11 +89,7 @@ impl FromStr for Share {
         let whole: u32 = whole.parse().map_err(|_| invalid())?;
         let part: u32 = format!("{part:0<2}").parse().map_err(|_| invalid())?;
         let hundredths = whole * 100 + part;
-        if hundredths > 10_000 {
-            Err(invalid())
-        } else {
-            Ok(Self(hundredths))
-        }
+        if hundredths > 10_000 { Err(invalid()) } else { Ok(Self(hundredths)) }
     }
 }
 
@@ -105,18 +101,12 @@ mod tests {
 
     #[test]
     fn reads_and_refuses() {
-        for (text, hundredths) in [
-            ("10%", 1_000),
-            ("0.5%", 50),
-            ("0.05%", 5),
-            ("100%", 10_000),
-            ("0%", 0),
-        ] {
+        for (text, hundredths) in
+            [("10%", 1_000), ("0.5%", 50), ("0.05%", 5), ("100%", 10_000), ("0%", 0)]
+        {
             assert_eq!(text.parse(), Ok(Share(hundredths)), "{text}");
         }
-        for text in [
-            "", "10", "%", "101%", "-1%", "1.234%", "ten%", "100.01%", ".5%", "5.%",
-        ] {
+        for text in ["", "10", "%", "101%", "-1%", "1.234%", "ten%", "100.01%", ".5%", "5.%"] {
             assert!(text.parse::<Share>().is_err(), "{text}");
         }
     }
