@@ -1,8 +1,8 @@
 //! The way forward: one step of one rollout after the other.
 
 use tidegate_types::{
-    Duration, GuardReading, HealthCheck, RevisionFacts, RevisionSpec, Rollout, Share, Step,
-    Timestamp, Verdict, WantedRevision, WithoutEvidence, Workload,
+    Duration, GuardReading, HealthCheck, InstanceFailure, RevisionFacts, RevisionSpec, Rollout,
+    Share, Step, Timestamp, Verdict, WantedRevision, WithoutEvidence, Workload,
 };
 
 use crate::{
@@ -161,18 +161,11 @@ fn failure(turn: &Turn<'_>, deployment: &Deployment, position: Position) -> Opti
         let breached =
             readings(turn, index).into_iter().find(|reading| reading.verdict == Verdict::Fail);
         if let Some(reading) = breached {
-            let mut failure = Failure::new(
-                FailureCode::Guard,
-                format!("{} breached the guard `{}`", rollout.component, reading.guard),
-            );
-            failure.evidence = Some(reading.evidence);
-            if let Some(recent) = recent {
-                failure.instance = Some(recent.instance);
-                failure.log = recent.log;
-                failure.evidence =
-                    failure.evidence.map(|evidence| format!("{evidence}; {}", recent.what));
-            }
-            return Some(failure.of(&rollout.component));
+            let served = deployment
+                .progress
+                .get(index)
+                .is_some_and(|progress| progress.first_traffic_at.is_some());
+            return Some(breach(rollout, reading, recent, served));
         }
     }
     if let Some(reason) = turn.routes_refused() {
@@ -204,6 +197,31 @@ fn failure(turn: &Turn<'_>, deployment: &Deployment, position: Position) -> Opti
         ),
     };
     Some(late.of(&rollout.component))
+}
+
+/// A breached guard; before the candidate had any traffic, the failed start that it really is.
+fn breach(
+    rollout: &Rollout,
+    reading: GuardReading,
+    recent: Option<InstanceFailure>,
+    served: bool,
+) -> Failure {
+    let mut failure = match &recent {
+        Some(recent) if !served => Failure::new(FailureCode::Start, recent.what.clone()),
+        _ => Failure::new(
+            FailureCode::Guard,
+            format!("{} breached the guard `{}`", rollout.component, reading.guard),
+        ),
+    };
+    failure.evidence = Some(match &recent {
+        Some(recent) if served => format!("{}; {}", reading.evidence, recent.what),
+        _ => reading.evidence,
+    });
+    if let Some(recent) = recent {
+        failure.instance = Some(recent.instance);
+        failure.log = recent.log;
+    }
+    failure.of(&rollout.component)
 }
 
 fn late_start(facts: &RevisionFacts, within: Duration) -> Failure {

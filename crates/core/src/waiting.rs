@@ -53,8 +53,15 @@ pub fn waiting(environment: &Environment, seen: &Seen) -> Option<Waiting> {
                     format!("{component}: enough ready instances to carry {share}"),
                     "their readiness".to_owned(),
                 ),
+                Step::Bake { .. } if position.held => (
+                    format!("{component}: enough evidence ({})", lacking(seen, position.rollout)),
+                    format!(
+                        "more requests, `tidegate skip {name}` (goes on without), or `tidegate \
+                         abort {name}`"
+                    ),
+                ),
                 Step::Bake { .. } => (
-                    bake(component.as_str(), position.held, seen, position.rollout),
+                    format!("{component}: the bake"),
                     format!("the time, a breached guard (goes back), or `tidegate skip {name}`"),
                 ),
                 Step::Shrink { instances } => (
@@ -81,11 +88,9 @@ pub fn waiting(environment: &Environment, seen: &Seen) -> Option<Waiting> {
     }
 }
 
-fn bake(component: &str, held: bool, seen: &Seen, rollout: usize) -> String {
-    if !held {
-        return format!("{component}: the bake");
-    }
-    let lacking: Vec<&str> = seen
+/// What the guards say that have not enough evidence.
+fn lacking(seen: &Seen, rollout: usize) -> String {
+    let sentences: Vec<&str> = seen
         .readings
         .get(rollout)
         .into_iter()
@@ -93,5 +98,5 @@ fn bake(component: &str, held: bool, seen: &Seen, rollout: usize) -> String {
         .filter(|reading| reading.verdict == Verdict::InsufficientEvidence)
         .map(|reading| reading.evidence.as_str())
         .collect();
-    format!("{component}: enough evidence ({})", lacking.join("; "))
+    sentences.join("; ")
 }

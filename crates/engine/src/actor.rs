@@ -13,35 +13,35 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tidegate_core::{
-    Decision, Environment, Event, Failure, FailureCode, Input, Outcome, Seen, Stage, step,
-};
-use tidegate_store::{DeploymentUpdate, NewDeployment, NewEvent, NewInput, Store, Transition};
+use tidegate_core::{Decision, Environment, Event, Failure, FailureCode, Input, Seen, Stage, step};
+use tidegate_store::{DeploymentUpdate, NewDeployment, NewInput, Store, Transition};
 use tidegate_targets::Target;
-use tidegate_types::{
-    DeploymentId, Duration, Plan, ReleaseId, RevisionId, Sample, Scope, Timestamp,
-};
+use tidegate_types::{DeploymentId, Duration, Plan, RevisionId, Sample, Scope, Timestamp};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::AbortHandle,
-    time::sleep,
+    time::{sleep, timeout},
 };
 use tracing::{error, info, warn};
 
 use crate::{
-    Clock, Command, Current, DeploymentRequest, EnvironmentView, Error, Prepare, Verb, Wish,
+    Clock, Command, DeploymentRequest, EnvironmentView, Error, Prepare, Verb,
+    earlier::{current, earlier},
     evidence::{self, Samples},
     performer::{Wanted, perform},
+    record::{stored, text, update},
     sampler::sample,
     view::{Sources, view},
 };
 
-/// Which shape the payloads of events have.
-const EVENT_SCHEMA: u32 = 1;
 /// How long to wait before trying again to store a transition.
 const STORE_PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
 /// While a deployment is under way nothing is missed for longer than this.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+/// So many lines of a bad candidate's output are kept with its deployment.
+const LOG_LINES: usize = 10;
+const LOG_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// What the engine lends its actors.
 #[derive(Clone)]
@@ -113,8 +113,8 @@ pub(crate) async fn start(scope: Scope, parts: Parts) -> Result<Handle, Error> {
         }
     };
     let (messages, inbox) = mpsc::channel(64);
-    let (wishes, wished) = watch::channel(None);
-    let (sampling, sampled) = watch::channel(false);
+    let (wishes, latest_wish) = watch::channel(None);
+    let (sampling, is_sampling) = watch::channel(false);
     let (samples_in, samples_out) = mpsc::channel(16);
     let (trouble_in, trouble) = watch::channel(None);
     let (progress, _) = watch::channel(None);
@@ -128,12 +128,12 @@ pub(crate) async fn start(scope: Scope, parts: Parts) -> Result<Handle, Error> {
     });
     let (view_in, view_out) = watch::channel(Arc::new(empty));
     let performer =
-        tokio::spawn(perform(scope.clone(), Arc::clone(&parts.target), wished, trouble_in));
-    let sampler = tokio::spawn(sample(
+        tokio::spawn(perform(scope.clone(), Arc::clone(&parts.target), latest_wish, trouble_in));
+    let counting = tokio::spawn(sample(
         scope.clone(),
         Arc::clone(&parts.target),
         Arc::clone(&parts.clock),
-        sampled,
+        is_sampling,
         samples_in,
     ));
     let mut actor = Actor {
@@ -157,7 +157,7 @@ pub(crate) async fn start(scope: Scope, parts: Parts) -> Result<Handle, Error> {
     actor.recall_samples().await?;
     actor.publish_wish();
     let actor = tokio::spawn(actor.run(inbox, samples_out));
-    let tasks = [actor.abort_handle(), performer.abort_handle(), sampler.abort_handle()];
+    let tasks = [actor.abort_handle(), performer.abort_handle(), counting.abort_handle()];
     Ok(Handle { messages, view: view_out, tasks })
 }
 
@@ -188,11 +188,11 @@ impl Actor {
                     });
                 }
                 Some(taken) = samples.recv() => self.keep_samples(taken).await,
-                changed = changes.changed() => if changed.is_err() {
+                told = changes.changed() => if told.is_err() {
                     // The target ended; without it there is nothing to decide on.
                     return;
                 },
-                changed = trouble.changed() => if changed.is_err() { return },
+                told = trouble.changed() => if told.is_err() { return },
                 _ = progress.changed() => {}
                 () = sleep(pause) => {}
             }
@@ -277,7 +277,7 @@ impl Actor {
         let input = |deployment| Input::Request { deployment, kind, actor: request.actor.clone() };
         // Asked for what is not possible, nothing is stored and no number is used up.
         self.decide(&input(DeploymentId(0)))?;
-        self.earlier(&request.wish)?;
+        earlier(&self.environment, &request.wish)?;
         let requested = self
             .parts
             .store
@@ -335,46 +335,6 @@ impl Actor {
         Ok(())
     }
 
-    /// The release that a rollback goes to; none for a deployment of a commit.
-    fn earlier(&self, wish: &Wish) -> Result<Option<ReleaseId>, Error> {
-        let Wish::Earlier { release, unverified } = wish else {
-            return Ok(None);
-        };
-        let verified = &self.environment.verified;
-        let scope = &self.environment.scope;
-        if let Some(wanted) = release {
-            let known = verified
-                .iter()
-                .rev()
-                .find(|known| known.release.as_str() == wanted || &known.version == wanted);
-            return match known {
-                Some(known) => Ok(Some(known.release.clone())),
-                None if *unverified => Ok(Some(ReleaseId::new(wanted.clone()))),
-                None => Err(Error::NoTarget {
-                    why: format!("release {wanted} never finished a bake in {scope}"),
-                    mend: format!(
-                        "choose one of: {}; or add --unverified to take it all the same",
-                        list(verified)
-                    ),
-                }),
-            };
-        }
-        let present = self.environment.release.as_ref();
-        let place = verified.iter().position(|known| Some(&known.release) == present);
-        let before = &verified[..place.unwrap_or(verified.len())];
-        match before.last() {
-            Some(earlier) => Ok(Some(earlier.release.clone())),
-            None => Err(Error::NoTarget {
-                why: format!("there is no verified release before the present one in {scope}"),
-                mend: if verified.len() > 1 {
-                    format!("choose one with --to: {}", list(verified))
-                } else {
-                    "deploy another commit: `tidegate deploy --ref REF`".to_owned()
-                },
-            }),
-        }
-    }
-
     fn decide(&self, input: &Input) -> Result<Decision, tidegate_core::Rejected> {
         step(&self.environment, input, &self.seen, self.parts.clock.now())
     }
@@ -400,7 +360,7 @@ impl Actor {
         loop {
             self.observe().await;
             let input = self.held.clone().unwrap_or(Input::Look);
-            let decision = match self.decide(&input) {
+            let mut decision = match self.decide(&input) {
                 Ok(decision) => decision,
                 Err(rejected) => {
                     error!(%rejected, "the engine's own input was refused");
@@ -410,6 +370,7 @@ impl Actor {
             };
             self.wake_at = decision.wake_at;
             let changed = decision.environment != self.environment || !decision.events.is_empty();
+            self.attach_log(&mut decision).await;
             if changed && self.store(decision, Vec::new(), None).await.is_err() {
                 break;
             }
@@ -431,6 +392,41 @@ impl Actor {
             self.samples = Samples::default();
         }
         self.publish_view();
+    }
+
+    /// Adds what the instances of a bad candidate last said to the end of its deployment: they are
+    /// about to go. The traffic is back by then, so that nothing of importance waits for it.
+    async fn attach_log(&self, decision: &mut Decision) {
+        let Some(running) = &self.environment.deployment else { return };
+        let ended = decision.environment.latest.as_mut();
+        let Some(failure) = ended
+            .filter(|ended| {
+                decision.environment.deployment.is_none() && ended.deployment == running.id
+            })
+            .and_then(|ended| ended.failure.as_mut())
+            .filter(|failure| failure.log.is_empty())
+        else {
+            return;
+        };
+        let rollouts = running.plan.iter().flat_map(|plan| &plan.rollouts);
+        let candidate = rollouts
+            .filter(|rollout| Some(&rollout.component) == failure.component.as_ref())
+            .find_map(|rollout| rollout.candidate.as_ref());
+        let Some(candidate) = candidate else { return };
+        let asked = self.parts.target.logs(
+            &self.environment.scope,
+            std::slice::from_ref(&candidate.id),
+            LOG_LINES,
+        );
+        if let Ok(Ok(lines)) = timeout(LOG_PATIENCE, asked).await {
+            let first = lines.len().saturating_sub(LOG_LINES);
+            failure.log = lines[first..].iter().map(|line| line.text.clone()).collect();
+            for event in &mut decision.events {
+                if let Event::Ended { failure: Some(told), .. } = event {
+                    told.log.clone_from(&failure.log);
+                }
+            }
+        }
     }
 
     /// Stores a decision and only then lets it act.
@@ -547,10 +543,9 @@ impl Actor {
                 return;
             }
         };
-        let earlier = request
-            .as_ref()
-            .map_err(Clone::clone)
-            .and_then(|request| self.earlier(&request.wish).map_err(|error| error.to_string()));
+        let earlier = request.as_ref().map_err(Clone::clone).and_then(|request| {
+            earlier(&self.environment, &request.wish).map_err(|error| error.to_string())
+        });
         let (request, earlier) = match (request, earlier) {
             (Ok(request), Ok(earlier)) => (request, earlier),
             (Err(what), _) | (_, Err(what)) => {
@@ -625,107 +620,3 @@ impl Actor {
 
 /// Without a deployment the target's changes are enough to wake for; this is for the rest.
 const LONGEST_SLEEP_IDLE: Duration = Duration::from_mins(5);
-
-/// What is there, as the plan needs it.
-pub(crate) fn current(environment: &Environment) -> Current {
-    let spec = |revision: &RevisionId| {
-        environment.revisions.get(revision).map(|wanted| (wanted.spec.clone(), wanted.replicas))
-    };
-    environment
-        .components
-        .iter()
-        .map(|(name, component)| {
-            let serving = component
-                .serving
-                .as_ref()
-                .and_then(|id| spec(id).map(|(spec, replicas)| (id.clone(), spec, replicas)));
-            let warm = component.warm.as_ref().and_then(|warm| {
-                spec(&warm.revision).map(|(spec, _)| (warm.revision.clone(), spec))
-            });
-            (name.clone(), tidegate_plan::Running { serving, warm })
-        })
-        .collect()
-}
-
-fn list(verified: &[tidegate_core::Verified]) -> String {
-    if verified.is_empty() {
-        return "none is verified yet".to_owned();
-    }
-    let names: Vec<String> = verified
-        .iter()
-        .rev()
-        .take(5)
-        .map(|known| format!("{} ({})", known.version, known.release))
-        .collect();
-    names.join(", ")
-}
-
-fn stored(deployment: Option<DeploymentId>, event: &Event) -> NewEvent {
-    let actor = match event {
-        Event::Requested { actor, .. }
-        | Event::Paused { actor }
-        | Event::Resumed { actor }
-        | Event::Skipped { actor, .. }
-        | Event::Aborted { actor } => Some(actor.clone()),
-        _ => None,
-    };
-    NewEvent {
-        deployment,
-        kind: event.kind().to_owned(),
-        schema: EVENT_SCHEMA,
-        actor,
-        payload: serde_json::to_value(event).unwrap_or(Value::Null),
-    }
-}
-
-/// What lists show of a deployment after this decision.
-fn update(id: DeploymentId, decision: &Decision, now: Timestamp) -> Option<DeploymentUpdate> {
-    if decision.events.is_empty() {
-        return None;
-    }
-    let ended = decision
-        .environment
-        .latest
-        .as_ref()
-        .filter(|ended| decision.environment.deployment.is_none() && ended.deployment == id);
-    let running = decision.environment.deployment.as_ref();
-    let plan = running.and_then(|deployment| deployment.plan.as_ref());
-    let status = match (ended, running.map(|deployment| &deployment.stage)) {
-        (Some(ended), _) => outcome_word(ended.outcome),
-        (None, Some(Stage::Preparing)) => "preparing",
-        (None, Some(Stage::Rolling(_))) => "rolling",
-        (None, Some(Stage::GoingBack { .. })) => "going_back",
-        (None, None) => return None,
-    };
-    let release = plan
-        .map(|plan| plan.release.clone())
-        .or_else(|| ended.and_then(|ended| ended.release.clone()));
-    let version = plan
-        .map(|plan| plan.version.clone())
-        .or_else(|| ended.and_then(|ended| ended.version.clone()));
-    let failure = ended.and_then(|ended| ended.failure.clone());
-    // The plan is frozen once; it is stored with the transition that brought it.
-    let planned = decision.events.iter().any(|event| matches!(event, Event::Planned { .. }));
-    Some(DeploymentUpdate {
-        id,
-        release,
-        status: status.to_owned(),
-        plan: plan.filter(|_| planned).and_then(|plan| serde_json::to_value(plan).ok()),
-        summary: json!({ "version": version, "failure": failure }),
-        ended_at: ended.map(|_| now),
-    })
-}
-
-/// The stable word for an outcome.
-pub(crate) const fn outcome_word(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Succeeded => "succeeded",
-        Outcome::Failed => "failed",
-        Outcome::RolledBack => "rolled_back",
-        Outcome::Degraded => "degraded",
-    }
-}
-
-fn text(event: &Event) -> String {
-    serde_json::to_string(event).unwrap_or_default()
-}

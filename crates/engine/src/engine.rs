@@ -11,6 +11,7 @@ use tokio::sync::{Mutex, oneshot, watch};
 use crate::{
     Clock, Command, DeploymentRequest, EnvironmentView, Error, Prepare, Progress, Wish,
     actor::{self, Handle, Message, Parts},
+    earlier::{current, earlier},
 };
 
 /// Runs every environment that the store knows. Cheap to clone.
@@ -117,6 +118,7 @@ impl Engine {
                 reason: error.to_string(),
             })?,
         };
+        let release = earlier(&environment, &request.wish)?;
         let next = self
             .parts
             .store
@@ -126,7 +128,7 @@ impl Engine {
             .map_or(1, |latest| latest.id.0 + 1);
         self.parts
             .preparer
-            .prepare(DeploymentId(next), &request, None, &actor::current(&environment), progress)
+            .prepare(DeploymentId(next), &request, release, &current(&environment), progress)
             .await
             .map_err(|failure| Error::Preparation(Box::new(failure)))
     }

@@ -12,6 +12,8 @@ pub(crate) struct Samples {
     by_revision: BTreeMap<RevisionId, Vec<Sample>>,
 }
 
+/// A sample that is older than this is followed by a gap.
+const FRESH: Duration = Duration::from_millis(1_500);
 /// Statistics for people look back this far.
 const SHOWN: Duration = Duration::from_mins(1);
 
@@ -28,6 +30,13 @@ impl Samples {
             samples.retain(|sample| now.since(sample.to) <= keep);
         }
         self.by_revision.retain(|_, samples| !samples.is_empty());
+    }
+
+    /// The moment up to which a revision can be judged: its latest sample, while that is fresh. What
+    /// came after it was not counted yet; that is no gap.
+    fn counted_until(&self, revision: &RevisionId, now: Timestamp) -> Timestamp {
+        let latest = self.of(revision).last().map(|sample| sample.to);
+        latest.filter(|latest| now.since(*latest) <= FRESH).map_or(now, |latest| latest.min(now))
     }
 
     fn of(&self, revision: &RevisionId) -> &[Sample] {
@@ -77,10 +86,11 @@ pub(crate) fn readings(
                 restarts: facts
                     .map_or(0, |facts| facts.exits.saturating_sub(progress.exits_before)),
             };
+            let until = samples.counted_until(&candidate.id, now);
             rollout
                 .guards
                 .iter()
-                .map(|guard| tidegate_analysis::read(guard, &evidence, now))
+                .map(|guard| tidegate_analysis::read(guard, &evidence, until))
                 .collect()
         })
         .collect()

@@ -10,11 +10,13 @@
 
 mod actor;
 mod clock;
+mod earlier;
 mod engine;
 mod error;
 mod evidence;
 mod performer;
 mod preparation;
+mod record;
 mod request;
 mod sampler;
 mod view;

@@ -68,7 +68,7 @@ impl Preparer {
         &self.artifacts
     }
 
-    async fn from_commit(
+    async fn release_of_commit(
         &self,
         scope: &Scope,
         repository: &Path,
@@ -144,7 +144,7 @@ impl Preparer {
         Ok(release)
     }
 
-    async fn from_earlier(&self, release: &ReleaseId) -> Result<Release, Failure> {
+    async fn earlier_release(&self, release: &ReleaseId) -> Result<Release, Failure> {
         let prepare = |what: String| Failure::new(FailureCode::Prepare, what);
         let found = self
             .store
@@ -223,9 +223,10 @@ impl Prepare for Preparer {
         let prepare = |what: String| Failure::new(FailureCode::Prepare, what);
         let release = match (&request.wish, earlier) {
             (Wish::Commit { repository, reference, dirty }, _) => {
-                self.from_commit(&request.scope, repository, reference, *dirty, progress).await?
+                self.release_of_commit(&request.scope, repository, reference, *dirty, progress)
+                    .await?
             }
-            (Wish::Earlier { .. }, Some(earlier)) => self.from_earlier(&earlier).await?,
+            (Wish::Earlier { .. }, Some(earlier)) => self.earlier_release(&earlier).await?,
             (Wish::Earlier { .. }, None) => {
                 return Err(prepare("there is no release to go back to".to_owned()));
             }

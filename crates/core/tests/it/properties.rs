@@ -45,10 +45,13 @@ fn behaviours() -> impl Generator<Value = Behaviour> {
         })
 }
 
+/// When which command is given.
+type Commands = Vec<(u64, u8)>;
+
 #[derive(Debug, Clone)]
 struct Scenario {
     parts: Vec<(u32, Strategy, bool)>,
-    deployments: Vec<(Vec<Behaviour>, Vec<(u64, u8)>)>,
+    deployments: Vec<(Vec<Behaviour>, Commands)>,
     confirm_after: u64,
 }
 

@@ -75,7 +75,7 @@ async fn a_full_disk_holds_everything_and_moves_nothing() {
     let view = until(&engine, "trouble", |view| !view.trouble.is_empty()).await;
     assert!(view.trouble[0].contains("no space left"), "{:?}", view.trouble);
     let routes = world.target.tables().len();
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
     assert_eq!(world.target.tables().len(), routes, "nothing moves that is not stored");
     assert!(deploy(&engine).await.is_err());
     full.send_replace(false);

@@ -53,7 +53,7 @@ async fn a_bad_release_is_caught_by_its_error_rate() {
     assert_eq!(world.target.share(&revision(1)), Share::ALL);
     // 16: nothing tries it again by itself.
     let calls = world.plans.calls.load(Ordering::Relaxed);
-    tokio::time::sleep(std::time::Duration::from_secs(600)).await;
+    tokio::time::sleep(std::time::Duration::from_mins(10)).await;
     assert_eq!(world.plans.calls.load(Ordering::Relaxed), calls);
     assert!(engine.view(&scope()).await.unwrap().borrow().deployment.is_none());
 }

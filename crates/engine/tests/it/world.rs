@@ -354,7 +354,7 @@ pub(crate) async fn until(
             view.changed().await.expect("the actor lives");
         }
     };
-    tokio::time::timeout(StdDuration::from_secs(3_600), wait)
+    tokio::time::timeout(StdDuration::from_hours(1), wait)
         .await
         .unwrap_or_else(|_| panic!("{what} did not come"))
 }
