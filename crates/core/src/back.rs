@@ -2,7 +2,7 @@
 
 use tidegate_types::{Duration, PlannedRevision, RevisionId, Rollout, Share, Timestamp, Workload};
 
-use crate::{Deployment, Environment, Event, Failure, Outcome, Stage, step::Turn};
+use crate::{Deployment, Environment, Event, Failure, Outcome, Progress, Stage, step::Turn};
 
 /// What the target needs beyond an instance's own deadline to say that it was not met.
 const SLACK: Duration = Duration::from_secs(10);
@@ -69,7 +69,10 @@ pub(crate) fn advance(turn: &mut Turn<'_>) -> bool {
         (Some(stable), candidate) => {
             to_stable(turn, rollout, stable, candidate.as_ref(), shrunk, late)
         }
-        (None, Some(candidate)) => to_nothing(turn, rollout, candidate),
+        (None, Some(candidate)) => {
+            let progress = deployment.progress.get(index).copied().unwrap_or_default();
+            to_nothing(turn, rollout, candidate, progress)
+        }
         (None, None) => Went::Back,
     };
     let could_not = match outcome {
@@ -175,10 +178,22 @@ fn to_stable(
     Went::Nowhere(format!("no instance of {stable} became ready, nor is one of the candidate"))
 }
 
-/// The first release of a component has nowhere to go back to. What serves goes on serving.
-fn to_nothing(turn: &mut Turn<'_>, rollout: &Rollout, candidate: &PlannedRevision) -> Went {
-    let serves = turn.environment.share(&rollout.component, &candidate.id) > Share::NONE;
-    if serves && turn.seen.facts(&candidate.id).ready >= 1 {
+/// The first release of a component has nowhere to go back to. What serves goes on serving, unless
+/// somebody else has the same route.
+fn to_nothing(
+    turn: &mut Turn<'_>,
+    rollout: &Rollout,
+    candidate: &PlannedRevision,
+    progress: Progress,
+) -> Went {
+    let took_over = candidate
+        .spec
+        .route
+        .as_ref()
+        .is_some_and(|rule| turn.environment.has_another_for(&rollout.component, rule));
+    let serves = progress.first_traffic_at.is_some()
+        && turn.environment.share(&rollout.component, &candidate.id) > Share::NONE;
+    if serves && !took_over && turn.seen.facts(&candidate.id).ready >= 1 {
         return Went::Nowhere(
             "there is no verified release to go back to; the new one keeps serving".to_owned(),
         );

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tidegate_types::{
     ComponentName, DeploymentId, DeploymentKind, Epoch, Listen, ReleaseId, RevisionId, RouteEntry,
-    RouteTable, Scope, Share, Timestamp, WantedRevision, WeightedRevision,
+    RouteRule, RouteTable, Scope, Share, Timestamp, WantedRevision, WeightedRevision,
 };
 
 use crate::{Deployment, Failure};
@@ -44,6 +44,9 @@ pub struct Component {
     /// What served before and still runs, so that going back is one write.
     pub warm: Option<Warm>,
 }
+
+/// Compared in this order: hundredths of a percent of traffic, then the deployment.
+type Claim = (u32, Option<DeploymentId>);
 
 /// A revision that runs without traffic.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,34 +127,77 @@ impl Environment {
     /// The routing, a pure function of the state.
     ///
     /// Revisions of one component may answer under different rules while a rollout changes the
-    /// rule; each rule then has an entry, with the same shares.
+    /// rule; each rule then has an entry, with the same shares. Where two components claim the same
+    /// requests (one takes the other's route over, as when it is renamed), the one that gives its
+    /// claim more traffic has them, and the newer one when both give all.
     #[must_use]
     pub fn route_table(&self) -> RouteTable {
-        let mut routes = Vec::new();
+        let mut claims: BTreeMap<(Option<String>, String), (Claim, RouteEntry)> = BTreeMap::new();
         for (name, component) in &self.components {
-            let backends: Vec<WeightedRevision> = component
-                .shares
-                .iter()
-                .map(|(revision, share)| WeightedRevision {
-                    revision: revision.clone(),
-                    share: *share,
-                    role: self.role(name, revision).to_owned(),
-                })
-                .collect();
-            let named = component.shares.iter().map(|(revision, _)| revision);
-            let mut rules: Vec<_> = named
-                .chain(component.serving.as_ref())
-                .filter_map(|revision| self.revisions.get(revision)?.spec.route.clone())
-                .collect();
-            rules.sort();
-            rules.dedup();
-            routes.extend(rules.into_iter().map(|rule| RouteEntry {
-                component: name.clone(),
-                rule,
-                backends: backends.clone(),
-            }));
+            for entry in self.entries(name, component) {
+                let claim = self.claim(component, &entry.rule);
+                let key = (entry.rule.host.clone(), entry.rule.path.clone());
+                let known = claims.get(&key);
+                if known.is_none_or(|(known, _)| *known < claim) {
+                    claims.insert(key, (claim, entry));
+                }
+            }
         }
+        let routes = claims.into_values().map(|(_, entry)| entry).collect();
         RouteTable { scope: self.scope.clone(), epoch: self.epoch, listen: self.listen, routes }
+    }
+
+    fn entries(&self, name: &ComponentName, component: &Component) -> Vec<RouteEntry> {
+        let backends: Vec<WeightedRevision> = component
+            .shares
+            .iter()
+            .map(|(revision, share)| WeightedRevision {
+                revision: revision.clone(),
+                share: *share,
+                role: self.role(name, revision).to_owned(),
+            })
+            .collect();
+        let named = component.shares.iter().map(|(revision, _)| revision);
+        let mut rules: Vec<&RouteRule> = named
+            .chain(component.serving.as_ref())
+            .filter_map(|revision| self.revisions.get(revision)?.spec.route.as_ref())
+            .collect();
+        rules.sort();
+        rules.dedup();
+        rules
+            .into_iter()
+            .map(|rule| RouteEntry {
+                component: name.clone(),
+                rule: rule.clone(),
+                backends: backends.clone(),
+            })
+            .collect()
+    }
+
+    /// How strong a component's claim to a rule is: the traffic of its revisions under that rule,
+    /// then the newest of them.
+    fn claim(&self, component: &Component, rule: &RouteRule) -> Claim {
+        let under_rule = component.shares.iter().filter(|(revision, _)| {
+            self.revisions
+                .get(revision)
+                .is_some_and(|wanted| wanted.spec.route.as_ref() == Some(rule))
+        });
+        let traffic = under_rule.clone().map(|(_, share)| share.hundredths()).sum();
+        (traffic, under_rule.filter_map(|(revision, _)| revision.deployment()).max())
+    }
+
+    /// Whether another component would answer the requests of `rule` if `component` did not.
+    pub(crate) fn has_another_for(&self, component: &ComponentName, rule: &RouteRule) -> bool {
+        self.components.iter().filter(|(name, _)| *name != component).any(|(_, other)| {
+            other.shares.iter().any(|(revision, share)| {
+                *share > Share::NONE
+                    && self
+                        .revisions
+                        .get(revision)
+                        .and_then(|wanted| wanted.spec.route.as_ref())
+                        .is_some_and(|known| (&known.host, &known.path) == (&rule.host, &rule.path))
+            })
+        })
     }
 
     fn role(&self, component: &ComponentName, revision: &RevisionId) -> &'static str {

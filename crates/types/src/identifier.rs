@@ -180,6 +180,12 @@ impl RevisionId {
     pub fn of(component: &ComponentName, deployment: DeploymentId) -> Self {
         Self(format!("{component}@{deployment}"))
     }
+
+    /// The number of the deployment that brought it; none when it was not made by [`Self::of`].
+    #[must_use]
+    pub fn deployment(&self) -> Option<DeploymentId> {
+        self.0.rsplit_once('@')?.1.parse().ok().map(DeploymentId)
+    }
 }
 
 impl InstanceId {

@@ -103,7 +103,8 @@ pub struct InstanceFailure {
     pub at: Timestamp,
     /// What happened: `exited with code 1 after 2.3s`, `not ready within 60s: GET /health answered 503`.
     pub what: String,
-    /// Trying again cannot help: the command was not found, a file is missing.
+    /// Trying again cannot help: the command was not found, a file is missing, or the instance had
+    /// all the time to become ready that it may have.
     pub fatal: bool,
     /// The last lines of its output.
     pub log: Vec<String>,

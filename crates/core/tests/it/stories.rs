@@ -297,3 +297,29 @@ fn a_proxy_that_never_confirms_is_a_failure_not_a_success() {
     let failure = world.environment.latest.clone().unwrap().failure.unwrap();
     assert_eq!(failure.code, FailureCode::Route);
 }
+
+#[test]
+fn a_component_that_takes_over_a_route_has_it_with_its_first_traffic_and_gives_it_back() {
+    let blue_green = || Strategy::BlueGreen { canary: None, bake: second(5), keep: second(60) };
+    let part = |name| Part { name, replicas: 1, strategy: blue_green(), routed: true };
+    let mut world = with_first(&[part("help")]);
+    world.route = Some("/help".into());
+    world.deploy(2, &[part("manual")]).unwrap();
+    let owner = |world: &World| {
+        let table = world.environment.route_table();
+        let owners: Vec<String> = table
+            .routes
+            .iter()
+            .filter(|route| route.rule.path == "/help")
+            .map(|route| route.component.to_string())
+            .collect();
+        owners.join(" and ")
+    };
+    assert_eq!(owner(&world), "help");
+    world.until("traffic", |world| world.share("manual", 2) == Share::ALL);
+    assert_eq!(owner(&world), "manual");
+    world.behaviours.insert(revision("manual", 2), Behaviour { bad_after: Some(0), ..GOOD });
+    assert_eq!(world.settle(), Outcome::RolledBack);
+    assert_eq!(owner(&world), "help");
+    assert!(!world.environment.components.contains_key(&component("manual")));
+}

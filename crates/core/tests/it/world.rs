@@ -52,6 +52,8 @@ pub(crate) struct World {
     pub now: u64,
     pub events: Vec<(u64, Event)>,
     pub behaviours: BTreeMap<RevisionId, Behaviour>,
+    /// The path of every component that is deployed from now on, in place of its name.
+    pub(crate) route: Option<String>,
     /// How long the proxy takes to confirm.
     pub confirm_after: u64,
     fleets: BTreeMap<RevisionId, Fleet>,
@@ -84,6 +86,7 @@ impl World {
             now: 1_000_000,
             events: Vec::new(),
             behaviours: BTreeMap::new(),
+            route: None,
             confirm_after: 100,
             fleets: BTreeMap::new(),
             asked: None,
@@ -139,7 +142,7 @@ impl World {
                     stable_replicas,
                     candidate: Some(PlannedRevision {
                         id: candidate,
-                        spec: spec(&name, &release, part),
+                        spec: spec(&name, &release, part, self.route.as_deref()),
                         warm: false,
                     }),
                     guards: vec![
@@ -398,7 +401,12 @@ impl World {
     }
 }
 
-fn spec(name: &ComponentName, release: &ReleaseId, part: &Part) -> RevisionSpec {
+fn spec(
+    name: &ComponentName,
+    release: &ReleaseId,
+    part: &Part,
+    route: Option<&str>,
+) -> RevisionSpec {
     RevisionSpec {
         component: name.clone(),
         release: release.clone(),
@@ -428,7 +436,7 @@ fn spec(name: &ComponentName, release: &ReleaseId, part: &Part) -> RevisionSpec 
         }),
         route: part.routed.then(|| RouteRule {
             host: None,
-            path: format!("/{name}"),
+            path: route.map_or_else(|| format!("/{name}"), ToOwned::to_owned),
             strip_prefix: false,
         }),
     }

@@ -223,20 +223,36 @@ impl Revision {
 
     /// Counts a failure that made an instance retire, once.
     pub(crate) fn count_failure(&mut self, context: &Context, number: u32, what: String) {
-        let life = self
-            .instances
-            .get(&number)
+        let instance = self.instances.get(&number);
+        let life = instance
             .map_or(Duration::ZERO, |instance| context.steady.now().since(instance.started));
-        self.fail(context, number, what, false, life);
+        // One that was never ready had all the time that it may have: another try takes as long
+        // again and tells nothing new. The pause before it is the usual one all the same.
+        let was_late = instance.is_some_and(|instance| !instance.checks().was_ready);
+        if self.fail(context, number, what, false, life)
+            && was_late
+            && let Some(failure) = &mut self.record.failure
+        {
+            failure.fatal = true;
+        }
     }
 
-    fn fail(&mut self, context: &Context, number: u32, what: String, fatal: bool, life: Duration) {
+    /// Counts a failure of an instance, once; says whether this was the time.
+    fn fail(
+        &mut self,
+        context: &Context,
+        number: u32,
+        what: String,
+        fatal: bool,
+        life: Duration,
+    ) -> bool {
         if !self.record.counted.insert(number) {
-            return;
+            return false;
         }
         self.record.exits = self.record.exits.saturating_add(1);
         self.record.streak.add(context.steady.now(), life, fatal);
         self.remember_failure(context, number, what, fatal);
+        true
     }
 
     /// A start that failed before there was a process.
