@@ -10,13 +10,15 @@ const SLACK: Duration = Duration::from_secs(10);
 /// Turns a deployment that has begun to roll around.
 pub(crate) fn begin(turn: &mut Turn<'_>, failure: Failure) {
     let now = turn.now;
-    let Some(deployment) = &mut turn.environment.deployment else {
-        return;
-    };
-    let Stage::Rolling(position) = deployment.stage else {
-        return;
-    };
+    let refused = turn.routes_refused().is_some();
+    let Some(deployment) = &mut turn.environment.deployment else { return };
+    let Stage::Rolling(position) = deployment.stage else { return };
     deployment.pause = None;
+    // A table that was refused moved nothing.
+    let moved = |progress: &Progress| progress.first_traffic_at.is_some() || progress.shrunk;
+    if refused && !deployment.progress.iter().any(moved) {
+        deployment.touched = false;
+    }
     let last = deployment.plan.as_ref().map_or(0, |plan| plan.rollouts.len()).checked_sub(1);
     deployment.stage = Stage::GoingBack {
         failure: failure.clone(),

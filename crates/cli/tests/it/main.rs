@@ -1,5 +1,8 @@
 //! The binary as users have it: real repositories, real processes, real sockets.
 
+mod crashing;
 mod deploying;
+mod hard_cases;
 mod refusing;
 mod sandbox;
+mod visitors;
