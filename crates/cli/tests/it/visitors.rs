@@ -117,7 +117,7 @@ fn ask(
         } else if let Some((name, value)) = text.split_once(':') {
             match name.to_ascii_lowercase().as_str() {
                 "content-length" => length = value.trim().parse().map_err(|_| bad("length"))?,
-                "x-version" => version = value.trim().to_owned(),
+                "x-version" => value.trim().clone_into(&mut version),
                 _ => {}
             }
         }
