@@ -328,9 +328,11 @@ impl Actor {
             .await?;
         self.store(decision, vec![key], None).await?;
         if command.verb == Verb::Abort
-            && let Some((_, preparing)) = self.preparing.take()
+            && let Some((deployment, preparing)) = self.preparing.take()
         {
             preparing.abort();
+            let preparer = Arc::clone(&self.parts.preparer);
+            tokio::spawn(async move { preparer.abandon(deployment).await });
         }
         Ok(())
     }

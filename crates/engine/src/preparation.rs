@@ -1,8 +1,9 @@
 //! From a wish to a plan: find or build the release, read its manifest, compile.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use async_trait::async_trait;
@@ -10,8 +11,8 @@ use tidegate_core::{Failure, FailureCode};
 use tidegate_manifest::FILE_NAME;
 use tidegate_release::{ArtifactStore, BuildError, BuildRequest, Builder, git};
 use tidegate_store::{Project, Store};
-use tidegate_types::{DeploymentId, Plan, Release, ReleaseId, Scope};
-use tracing::info;
+use tidegate_types::{DeploymentId, Plan, ProjectName, Release, ReleaseId, Scope};
+use tracing::{info, warn};
 
 use crate::{Clock, DeploymentRequest, Wish};
 
@@ -34,6 +35,9 @@ pub trait Prepare: Send + Sync {
         current: &Current,
         progress: Progress,
     ) -> Result<Plan, Failure>;
+
+    /// Ends what the dropped preparation of a deployment left running, since nobody waits for it.
+    async fn abandon(&self, deployment: DeploymentId);
 }
 
 /// Builds from git repositories on this machine.
@@ -42,6 +46,8 @@ pub struct Preparer {
     builder: Builder,
     artifacts: ArtifactStore,
     clock: Arc<dyn Clock>,
+    /// The commits that are being built.
+    building: Mutex<BTreeMap<DeploymentId, (ProjectName, String)>>,
 }
 
 impl Preparer {
@@ -59,6 +65,7 @@ impl Preparer {
             builder: Builder::new(home.to_owned(), executable),
             artifacts: ArtifactStore::new(home.join("artifacts")),
             clock,
+            building: Mutex::default(),
         }
     }
 
@@ -70,6 +77,7 @@ impl Preparer {
 
     async fn release_of_commit(
         &self,
+        deployment: DeploymentId,
         scope: &Scope,
         repository: &Path,
         reference: &str,
@@ -127,6 +135,8 @@ impl Preparer {
             return Ok(release);
         }
         let now = || self.clock.now();
+        let building = || self.building.lock().unwrap_or_else(PoisonError::into_inner);
+        building().insert(deployment, (scope.project.clone(), commit.hash.clone()));
         let request = BuildRequest {
             project: scope.project.clone(),
             repository: repository.to_owned(),
@@ -135,11 +145,9 @@ impl Preparer {
             manifest: &manifest,
             clock: &now,
         };
-        let release = self
-            .builder
-            .build(request, move |step| progress(sentence(&step)))
-            .await
-            .map_err(build_failure)?;
+        let built = self.builder.build(request, move |step| progress(sentence(&step))).await;
+        building().remove(&deployment);
+        let release = built.map_err(build_failure)?;
         self.store.put_release(&release).await.map_err(stored)?;
         Ok(release)
     }
@@ -223,8 +231,15 @@ impl Prepare for Preparer {
         let prepare = |what: String| Failure::new(FailureCode::Prepare, what);
         let release = match (&request.wish, earlier) {
             (Wish::Commit { repository, reference, dirty }, _) => {
-                self.release_of_commit(&request.scope, repository, reference, *dirty, progress)
-                    .await?
+                self.release_of_commit(
+                    deployment,
+                    &request.scope,
+                    repository,
+                    reference,
+                    *dirty,
+                    progress,
+                )
+                .await?
             }
             (Wish::Earlier { .. }, Some(earlier)) => self.earlier_release(&earlier).await?,
             (Wish::Earlier { .. }, None) => {
@@ -256,5 +271,15 @@ impl Prepare for Preparer {
             failure.evidence = Some(sentences.join("; "));
             failure
         })
+    }
+
+    async fn abandon(&self, deployment: DeploymentId) {
+        let building =
+            self.building.lock().unwrap_or_else(PoisonError::into_inner).remove(&deployment);
+        if let Some((project, commit)) = building
+            && let Err(error) = self.builder.abandon(&project, &commit).await
+        {
+            warn!(%deployment, %error, "the build of an aborted deployment was not ended");
+        }
     }
 }

@@ -33,6 +33,8 @@ use crate::{
 const RESTARTS: u32 = 2;
 /// So many lines of a failed build's output are part of the error.
 const LAST_LINES: usize = 20;
+/// A build whose lock is not free by then belongs to somebody.
+const ABANDONED: Duration = Duration::from_secs(2);
 /// So many names are listed where an output is missing.
 const LISTED: usize = 12;
 
@@ -196,6 +198,19 @@ impl Builder {
                     return Ok(release);
                 }
             }
+        }
+    }
+
+    /// Ends the build of a commit that nobody waits for any more, and forgets what it left. When
+    /// somebody does wait for it, another environment for instance, it goes on.
+    pub async fn abandon(&self, project: &ProjectName, commit: &str) -> Result<(), BuildError> {
+        let site = Site::new(&self.home, project, commit);
+        match tokio::time::timeout(ABANDONED, site.lock(|| ())).await {
+            Ok(lock) => {
+                let _lock = lock?;
+                if site.is_finished() { Ok(()) } else { site.clear().await }
+            }
+            Err(_) => Ok(()),
         }
     }
 

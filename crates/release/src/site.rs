@@ -114,6 +114,11 @@ impl Site {
         Ok(release.filter(|release| release.manifest == manifest))
     }
 
+    /// Whether a build came to its end here, so that nothing of it runs.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.folder.join("release").exists()
+    }
+
     /// Whether an interrupted build of the same manifest, or nothing, is there.
     pub(crate) fn can_go_on(&self, manifest: &str) -> Result<bool, BuildError> {
         if !self.folder.exists() {

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 
 use crate::{
-    sandbox::{Answer, Sandbox, wait_until},
+    sandbox::{Answer, Sandbox, runs, wait_until},
     visitors::Visitors,
 };
 
@@ -208,4 +208,35 @@ fn an_old_release_keeps_its_own_manifest() {
     sandbox.write(&[("tidegate.yaml", "project: shop\ncomponents: {}\nnonsense: 1\n")]);
     sandbox.tidegate(&["rollback", "production"]).expect(0);
     assert!(sandbox.get("/").contains("one"));
+}
+
+#[test]
+fn aborted_while_it_is_built_nothing_goes_on_and_the_next_one_builds_anew() {
+    let slow = "
+project: shop
+components:
+  web:
+    build: { run: echo $$ > ../pid; sleep 600, output: . }
+    static: true
+environments:
+  production: { strategy: { blue_green: { bake: 0s } } }
+";
+    let quick = slow.replace("echo $$ > ../pid; sleep 600", "echo built > index.html");
+    let slow = slow.replace("../pid", "$TMPDIR/pid");
+    let sandbox = Sandbox::with(&[("tidegate.yaml", &slow)]);
+    let pid = sandbox.project().join("pid");
+    let up = sandbox.command(&["up"]).env("TMPDIR", sandbox.project()).output().expect("it runs");
+    assert!(up.status.success(), "{up:?}");
+    sandbox.tidegate(&["deploy", "--no-wait"]).expect(0);
+    wait_until("the build runs", || {
+        std::fs::read_to_string(&pid).is_ok_and(|text| text.ends_with('\n'))
+    });
+    let pid: u32 = std::fs::read_to_string(&pid).expect("a pid").trim().parse().expect("a number");
+    assert!(runs(pid));
+    sandbox.tidegate(&["abort"]).expect(0);
+    wait_until("the build has ended", || !runs(pid));
+    assert_eq!(sandbox.status()["latest"]["outcome"], "failed");
+    sandbox.commit(&[("tidegate.yaml", &quick)]);
+    sandbox.tidegate(&["deploy"]).expect(0);
+    assert_eq!(sandbox.get("/"), "built\n");
 }

@@ -275,6 +275,8 @@ impl Prepare for Plans {
             unchanged: Vec::new(),
         })
     }
+
+    async fn abandon(&self, _: DeploymentId) {}
 }
 
 /// Everything that outlives an engine.
