@@ -10,7 +10,7 @@
 //! publishes it again. There is no list of undone actions that could be lost or done twice.
 //!
 //! Going back is not an undo of steps. It is a state of its own, with its own wishes: traffic first
-//! ([`back`]), then everything else.
+//! (`back`), then everything else.
 
 mod back;
 mod deployment;

@@ -1,11 +1,11 @@
 //! The loop around the state machine.
 //!
-//! Each environment has one task, its [`actor`](mod@actor): it takes an input, looks at the target,
+//! Each environment has one task, its `actor`: it takes an input, looks at the target,
 //! asks [`tidegate_core::step`] what follows, stores the answer in one transaction, and only then
-//! lets the [`performer`](mod@performer) act on it. A wish that is stored and not yet fulfilled is
+//! lets the `performer` act on it. A wish that is stored and not yet fulfilled is
 //! published again after a restart; nothing else has to be remembered.
 //!
-//! The performer, the [`sampler`](mod@sampler) and the preparation of a release run in tasks of
+//! The performer, the `sampler` and the preparation of a release run in tasks of
 //! their own, so that a proxy, a metric or a build that hangs never delays an abort.
 
 mod actor;
