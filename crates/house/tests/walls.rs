@@ -37,6 +37,7 @@ const WALLS: &[(&str, &[&str], &[&str])] = &[
     ),
     ("house", &["manifest"], &[]),
     ("testapp", &["proxy", "shim"], &[]),
+    ("bench", &["core", "engine", "server", "store", "types"], &[]),
 ];
 
 /// The name of the binary is the name of its crate, for `cargo install`.
