@@ -73,6 +73,8 @@ impl Prepare for Fails {
         failure.log = vec!["cannot find crate".to_owned()];
         Err(failure)
     }
+
+    async fn abandon(&self, _: DeploymentId) {}
 }
 
 pub(crate) struct World {
