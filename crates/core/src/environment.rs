@@ -45,6 +45,9 @@ pub struct Component {
     pub warm: Option<Warm>,
 }
 
+/// So many verified releases can be gone back to.
+const REMEMBERED: usize = 50;
+
 /// Compared in this order: hundredths of a percent of traffic, then the deployment.
 type Claim = (u32, Option<DeploymentId>);
 
@@ -244,6 +247,20 @@ impl Environment {
         self.verified.iter().any(|verified| &verified.release == release)
     }
 
+    /// Remembers that a release finished its bake. The list is part of every stored transition, so
+    /// the oldest are forgotten; all that ever happened is in the journal.
+    pub(crate) fn remember_verified(&mut self, verified: Verified) {
+        if let Some(known) =
+            self.verified.iter_mut().find(|known| known.release == verified.release)
+        {
+            known.at = verified.at;
+            return;
+        }
+        self.verified.push(verified);
+        let surplus = self.verified.len().saturating_sub(REMEMBERED);
+        self.verified.drain(..surplus);
+    }
+
     /// Replaces the shares of a component and says whether that changed anything. A revision that
     /// takes no requests (a worker) has none.
     pub(crate) fn set_shares(
@@ -270,5 +287,28 @@ impl Environment {
         if let Some(wanted) = self.revisions.get_mut(revision) {
             wanted.replicas = replicas;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_verified_releases_are_forgotten_and_a_known_one_keeps_its_place() {
+        let mut environment = Environment::new("shop/production".parse().unwrap());
+        let verified = |number: usize, at: i64| Verified {
+            release: ReleaseId::new(format!("r-{number}")),
+            version: format!("v{number}"),
+            at: Timestamp::from_millis(at),
+        };
+        for number in 0..=REMEMBERED {
+            environment.remember_verified(verified(number, 0));
+        }
+        assert_eq!(environment.verified.len(), REMEMBERED);
+        assert_eq!(environment.verified[0], verified(1, 0));
+        environment.remember_verified(verified(1, 7));
+        assert_eq!(environment.verified[0], verified(1, 7));
+        assert_eq!(environment.verified.len(), REMEMBERED);
     }
 }

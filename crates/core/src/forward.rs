@@ -470,16 +470,10 @@ fn succeed(turn: &mut Turn<'_>, deployment: &Deployment) {
     }
     turn.environment.release = Some(plan.release.clone());
     turn.event(Event::Verified { release: plan.release.clone(), version: plan.version.clone() });
-    let now = turn.now;
-    let verified = &mut turn.environment.verified;
-    if let Some(known) = verified.iter_mut().find(|known| known.release == plan.release) {
-        known.at = now;
-    } else {
-        verified.push(Verified {
-            release: plan.release.clone(),
-            version: plan.version.clone(),
-            at: now,
-        });
-    }
+    turn.environment.remember_verified(Verified {
+        release: plan.release.clone(),
+        version: plan.version.clone(),
+        at: turn.now,
+    });
     turn.end(Outcome::Succeeded, None);
 }
