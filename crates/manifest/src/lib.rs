@@ -1,8 +1,8 @@
 //! `tidegate.yaml` as a checked value.
 //!
-//! Reading takes three passes, and each reports all that it finds: [`yaml`] makes a tree in which
-//! every value knows its place, [`shape`] holds it against the table of keys in [`reference`], and
-//! [`read`](mod@read) fills in defaults and checks what only the whole can tell. The table also
+//! Reading takes three passes, and each reports all that it finds: `yaml` makes a tree in which
+//! every value knows its place, `shape` holds it against the table of keys in `reference`, and
+//! `read` fills in defaults and checks what only the whole can tell. The table also
 //! makes the JSON Schema, the explanations and the page of documentation, so that none of them
 //! says anything that the reader does not do.
 
