@@ -13,6 +13,8 @@ use crate::{
 
 /// What the target needs beyond an instance's own deadline to say that it was not met.
 const SLACK: Duration = Duration::from_secs(10);
+/// The requests of a bake are counted this soon after it.
+const COUNTED: Duration = Duration::from_secs(2);
 /// A route table that nobody confirmed by then is a failure.
 const CONFIRM: Duration = Duration::from_secs(30);
 
@@ -389,6 +391,10 @@ fn finished(turn: &Turn<'_>, rollout: &Rollout, position: Position, step: Step) 
             // A bake of no time asks for no evidence, and says so by being written `0s`.
             if lacking.is_empty() || time.is_zero() {
                 return when(true);
+            }
+            // What happened last is counted a moment later; that alone is no lack of evidence.
+            if turn.now < position.since.after(time).after(COUNTED) {
+                return Finished::No;
             }
             match rollout.without_evidence {
                 WithoutEvidence::Hold => Finished::Held(lacking),

@@ -323,3 +323,22 @@ fn a_component_that_takes_over_a_route_has_it_with_its_first_traffic_and_gives_i
     assert_eq!(owner(&world), "help");
     assert!(!world.environment.components.contains_key(&component("manual")));
 }
+
+#[test]
+fn evidence_that_is_a_moment_late_holds_nothing() {
+    let mut world = with_first(&[api(canary())]);
+    world.deploy(2, &[api(canary())]).unwrap();
+    world.until("a tenth", |world| world.share("api", 2) == Share::percent(10));
+    world.uncounted = true;
+    for _ in 0..65 {
+        world.tick();
+    }
+    assert_eq!(world.share("api", 2), Share::percent(10), "the bake of 5 s is over, uncounted");
+    world.uncounted = false;
+    world.until("half", |world| world.share("api", 2) == Share::percent(50));
+    let held = |world: &World| world.events.iter().any(|(_, e)| matches!(e, Event::Held { .. }));
+    assert!(!held(&world));
+    world.uncounted = true;
+    world.until("the hold", held);
+    assert_eq!(world.share("api", 2), Share::percent(50));
+}

@@ -54,6 +54,8 @@ pub(crate) struct World {
     pub behaviours: BTreeMap<RevisionId, Behaviour>,
     /// The path of every component that is deployed from now on, in place of its name.
     pub(crate) route: Option<String>,
+    /// Whether requests are not counted at the moment.
+    pub(crate) uncounted: bool,
     /// How long the proxy takes to confirm.
     pub confirm_after: u64,
     fleets: BTreeMap<RevisionId, Fleet>,
@@ -87,6 +89,7 @@ impl World {
             events: Vec::new(),
             behaviours: BTreeMap::new(),
             route: None,
+            uncounted: false,
             confirm_after: 100,
             fleets: BTreeMap::new(),
             asked: None,
@@ -314,7 +317,11 @@ impl World {
                     let exits = fleet.map_or(0, |fleet| fleet.exits);
                     let read = |guard: &str, fails: bool| GuardReading {
                         guard: guard.into(),
-                        verdict: if fails { Verdict::Fail } else { Verdict::Pass },
+                        verdict: match fails {
+                            true => Verdict::Fail,
+                            false if self.uncounted => Verdict::InsufficientEvidence,
+                            false => Verdict::Pass,
+                        },
                         evidence: format!("{guard}: {fails}"),
                     };
                     vec![read("error_rate > 5%", bad), read("restarts >= 3", exits >= 3)]
