@@ -206,6 +206,20 @@ async fn until(deadline: Option<tokio::time::Instant>) {
     }
 }
 
+/// The lines at the end of a block that are never left out: what is waited for, and what ends it.
+const LAST: usize = 2;
+
+/// Leaves lines out of the middle until there are `most`.
+fn fit(lines: &mut Vec<String>, most: usize) {
+    if lines.len() <= most {
+        return;
+    }
+    let last = LAST.min(most - 1);
+    let first = most - 1 - last;
+    let left = lines.len() - first - last;
+    lines.splice(first..first + left, [format!("  … {left} more lines")]);
+}
+
 /// What is on the terminal.
 struct Screen {
     context: Context,
@@ -214,12 +228,12 @@ struct Screen {
     width: usize,
 }
 
-/// Columns and lines of the terminal on stderr.
+/// Columns and lines of the terminal on stderr; without one nothing is cut.
 pub(crate) fn size() -> (usize, usize) {
     rustix::termios::tcgetwinsize(io::stderr())
         .ok()
         .filter(|size| size.ws_col > 0 && size.ws_row > 0)
-        .map_or((100, 40), |size| (usize::from(size.ws_col), usize::from(size.ws_row)))
+        .map_or((usize::MAX, 40), |size| (usize::from(size.ws_col), usize::from(size.ws_row)))
 }
 
 impl Screen {
@@ -231,12 +245,7 @@ impl Screen {
         let (width, height) = size();
         let mut lines = render::deployment::render(view, width, now, self.context.talk_style);
         // A block that is higher than the terminal could not be drawn over.
-        let most = height.saturating_sub(1).max(1);
-        if lines.len() > most {
-            let left = lines.len() - (most - 1);
-            lines.truncate(most - 1);
-            lines.push(format!("  … {left} more lines"));
-        }
+        fit(&mut lines, height.saturating_sub(1).max(1));
         let mut text = String::new();
         if self.drawn > 0 && self.width != width {
             // What the terminal did to the old lines is unknown.
@@ -285,5 +294,23 @@ impl Screen {
         self.clear();
         let time = render::time::clock(at.since(since));
         self.context.talk(format!("{} {sentence}", self.context.talk_style.dim(&time)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_too_high_keeps_its_end() {
+        let lines = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let mut block = lines("a b c d waits ends");
+        fit(&mut block, 6);
+        assert_eq!(block, lines("a b c d waits ends"));
+        fit(&mut block, 5);
+        assert_eq!(block, ["a", "b", "  … 2 more lines", "waits", "ends"]);
+        let mut block = lines("a b c d waits ends");
+        fit(&mut block, 1);
+        assert_eq!(block, ["  … 6 more lines"]);
     }
 }

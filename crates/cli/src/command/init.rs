@@ -30,6 +30,10 @@ pub(crate) async fn run(context: &Context) -> Result<Exit, Fault> {
         Fault::new(Exit::Failed, "write", what)
     })?;
     let next = match &repository {
+        // Without its files the first commit would be a release that cannot start.
+        Ok(root) if git::resolve(root, "HEAD").await.is_err() => {
+            "git add -A && git commit -m \"First commit\"".to_owned()
+        }
         Ok(_) => format!("git add {FILE_NAME} && git commit -m \"Deploy with Tidegate\""),
         Err(_) => "git init && git add -A && git commit -m \"First commit\"".to_owned(),
     };

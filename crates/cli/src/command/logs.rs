@@ -35,7 +35,7 @@ pub(crate) async fn run(context: &Context, arguments: &Logs) -> Result<Exit, Fau
     if lines.is_empty() && !arguments.follow {
         context.talk("no output yet");
     }
-    print(context, &lines);
+    print(context, &lines, arguments.follow);
     if !arguments.follow {
         return Ok(Exit::Done);
     }
@@ -49,7 +49,7 @@ pub(crate) async fn run(context: &Context, arguments: &Logs) -> Result<Exit, Fau
             () = sleep(PERIOD) => {}
             _ = interrupt.recv() => return Ok(Exit::Interrupted),
         }
-        print(context, &next(&client, &scope, &wanted, &mut seen).await?);
+        print(context, &next(&client, &scope, &wanted, &mut seen).await?, true);
     }
 }
 
@@ -112,8 +112,8 @@ impl Seen {
     }
 }
 
-fn print(context: &Context, lines: &[LogLine]) {
-    let names = names(lines);
+fn print(context: &Context, lines: &[LogLine], follow: bool) {
+    let names = names(lines, follow);
     let width = names.iter().map(String::len).max().unwrap_or(0);
     for (line, name) in lines.iter().zip(names) {
         if context.json {
@@ -134,8 +134,9 @@ fn paint(style: Style, name: &str, text: &str) -> String {
     }
 }
 
-/// How instances are called: `api.2`, and `api@3.2` where lines of several revisions are mixed.
-fn names(lines: &[LogLine]) -> Vec<String> {
+/// How instances are called: `api.2`, and `api@3.2` where lines of several revisions are mixed or,
+/// when they are followed, may come to be.
+fn names(lines: &[LogLine], follow: bool) -> Vec<String> {
     let revision = |line: &LogLine| {
         let text = line.instance.as_str();
         text.rsplit_once('.').map_or(text, |(revision, _)| revision).to_owned()
@@ -149,7 +150,7 @@ fn names(lines: &[LogLine]) -> Vec<String> {
         revisions.iter().filter(|revision| component(revision) == name).count() > 1
     };
     let name = |line: &LogLine| {
-        if mixed(line) { line.instance.to_string() } else { short(&line.instance) }
+        if follow || mixed(line) { line.instance.to_string() } else { short(&line.instance) }
     };
     lines.iter().map(name).collect()
 }
@@ -195,6 +196,15 @@ mod tests {
         let fresh = seen.fresh(all.to_vec());
         assert_eq!(fresh.iter().map(|line| line.text.as_str()).collect::<String>(), "ef");
         assert!(seen.fresh(all.to_vec()).is_empty());
+    }
+
+    #[test]
+    fn lines_that_are_followed_name_the_revision() {
+        let one = [line("api@3.2", 1, "a")];
+        assert_eq!(names(&one, false), ["api.2"]);
+        assert_eq!(names(&one, true), ["api@3.2"]);
+        let two = [line("api@3.2", 1, "a"), line("api@4.1", 1, "b")];
+        assert_eq!(names(&two, false), ["api@3.2", "api@4.1"]);
     }
 
     #[test]

@@ -95,10 +95,11 @@ pub(crate) fn render(
         }
         lines.extend(super::deployment::waiting(deployment, now, style));
     } else if let Some(latest) = &view.latest {
-        let version = latest.version.as_deref().unwrap_or("no release");
+        let version =
+            latest.version.as_ref().map(|version| format!(" of {version}")).unwrap_or_default();
         let word = event::outcome(latest.outcome);
         lines.push(format!(
-            "  latest: deployment {} of {version} {word}, {}",
+            "  latest: deployment {}{version} {word}, {}",
             latest.deployment,
             time::ago(latest.at, now),
         ));
