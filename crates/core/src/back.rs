@@ -52,7 +52,9 @@ pub(crate) fn advance(turn: &mut Turn<'_>) -> bool {
         if !turn.routes_confirmed() && turn.routes_refused().is_none() {
             return false;
         }
-        finish(turn, &deployment, failure, degraded);
+        // A table that is refused leaves the traffic where it was.
+        let stuck = deployment.touched && !turn.routes_confirmed();
+        finish(turn, &deployment, failure, degraded || stuck);
         return true;
     };
     let Some(rollout) = plan.rollouts.get(index) else {

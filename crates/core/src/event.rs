@@ -28,6 +28,8 @@ pub enum Event {
     },
     /// The routing changes.
     Routed { epoch: Epoch, component: ComponentName, shares: Vec<(RevisionId, Share)> },
+    /// The data plane had a newer table than the store knows of, and gets one that is newer still.
+    CaughtUp { found: Epoch, epoch: Epoch },
     /// A bake is over, and it waits for evidence.
     Held { component: ComponentName, readings: Vec<GuardReading> },
     /// A bake is over without enough evidence, and the plan says to go on.
@@ -64,6 +66,7 @@ impl Event {
             Self::StepEntered { .. } => "step_entered",
             Self::StepDone { .. } => "step_done",
             Self::Routed { .. } => "routed",
+            Self::CaughtUp { .. } => "caught_up",
             Self::Held { .. } => "held",
             Self::WithoutEvidence { .. } => "without_evidence",
             Self::Failed { .. } => "failed",

@@ -140,6 +140,7 @@ pub fn step(
     let mut turn =
         Turn { environment: environment.clone(), events: Vec::new(), seen, now, rerouted: false };
     turn.take(input)?;
+    turn.catch_up();
     while turn.advance() {}
     turn.retire_warm();
     turn.number_the_table(environment);
@@ -319,6 +320,18 @@ impl Turn<'_> {
         }
     }
 
+    /// The data plane follows a newer table than any that is known here: an older copy of the store
+    /// was put back. What is wanted now is said again, with an epoch that counts.
+    fn catch_up(&mut self) {
+        let Some(ahead) = self.seen.observation.routes.epoch else { return };
+        if self.environment.epoch.0 > 0 && ahead > self.environment.epoch {
+            self.environment.epoch = ahead;
+            self.rerouted();
+            let epoch = self.environment.epoch;
+            self.event(Event::CaughtUp { found: ahead, epoch });
+        }
+    }
+
     /// Two tables with one epoch are never different, whatever it was that changed: a role, too, is
     /// part of the table.
     fn number_the_table(&mut self, before: &Environment) {
@@ -357,7 +370,7 @@ impl Turn<'_> {
     pub(crate) fn routes_confirmed(&self) -> bool {
         self.environment.epoch.0 == 0
             || (!self.rerouted
-                && self.seen.observation.routes.epoch >= Some(self.environment.epoch))
+                && self.seen.observation.routes.epoch == Some(self.environment.epoch))
     }
 
     /// Why the table that is wanted will never be in force.

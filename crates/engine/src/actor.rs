@@ -39,6 +39,12 @@ const STORE_PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
 /// While a deployment is under way nothing is missed for longer than this.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
+/// Between two looks during a deployment there is never so much, unless nothing ran at all.
+const STOOD_STILL: Duration = Duration::from_secs(4);
+/// The target needs this long after a start to know how its instances are.
+const FIRST_LOOK: Duration = Duration::from_millis(300);
+/// … and this long after it stood still.
+const SECOND_LOOK: Duration = Duration::from_millis(1_500);
 /// So many lines of a bad candidate's output are kept with its deployment.
 const LOG_LINES: usize = 10;
 const LOG_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
@@ -93,6 +99,10 @@ struct Actor {
     progress: watch::Sender<Option<String>>,
     /// A preparation's result that could not be stored yet.
     held: Option<Input>,
+    /// When this environment was last looked at, if a deployment was under way then.
+    looked_at: Option<Timestamp>,
+    /// Nothing is decided before: what can be seen is older than it seems.
+    blind_until: Timestamp,
 }
 
 struct Prepared {
@@ -136,6 +146,8 @@ pub(crate) async fn start(scope: Scope, parts: Parts) -> Result<Handle, Error> {
         is_sampling,
         samples_in,
     ));
+    let now = parts.clock.now();
+    let under_way = environment.deployment.is_some();
     let mut actor = Actor {
         parts,
         environment,
@@ -153,6 +165,8 @@ pub(crate) async fn start(scope: Scope, parts: Parts) -> Result<Handle, Error> {
         prepared: mpsc::channel(4),
         progress,
         held: None,
+        looked_at: None,
+        blind_until: if under_way { now.after(FIRST_LOOK) } else { now },
     };
     actor.recall_samples().await?;
     actor.publish_wish();
@@ -354,10 +368,35 @@ impl Actor {
             evidence::readings(&self.environment, &self.seen.observation, &self.samples, now);
     }
 
+    /// Whether what can be seen is older than it seems. A control plane that was just started, or
+    /// that stood still, has to let its target look before it ends a bake on what was true before.
+    fn is_blind(&mut self) -> bool {
+        let now = self.parts.clock.now();
+        let under_way = self.environment.deployment.is_some();
+        let before = std::mem::replace(&mut self.looked_at, under_way.then_some(now));
+        if !under_way {
+            return false;
+        }
+        if let Some(gap) = before.map(|before| now.since(before)).filter(|gap| *gap > STOOD_STILL) {
+            warn!(scope = %self.environment.scope, %gap, "the control plane stood still");
+            self.blind_until = now.after(SECOND_LOOK);
+        }
+        if now < self.blind_until {
+            self.wake_at = Some(self.blind_until);
+            return true;
+        }
+        false
+    }
+
     /// Looks until there is nothing more to decide on what can be seen now.
     async fn look(&mut self) {
         if self.store_trouble.is_some() {
             self.take_pending().await;
+        }
+        if self.is_blind() {
+            self.observe().await;
+            self.publish_view();
+            return;
         }
         loop {
             self.observe().await;

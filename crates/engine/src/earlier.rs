@@ -19,9 +19,10 @@ pub(crate) fn earlier(environment: &Environment, wish: &Wish) -> Result<Option<R
             Some(known) => Ok(Some(known.release.clone())),
             None if *unverified => Ok(Some(ReleaseId::new(wanted.clone()))),
             None => Err(Error::NoTarget {
-                why: format!("release {wanted} never finished a bake in {scope}"),
+                why: format!("no release {wanted} has finished a bake in {scope}"),
                 mend: format!(
-                    "choose one of: {}; or add --unverified to take it all the same",
+                    "choose one of: {}; or, if it was built but never verified here, add \
+                     --unverified to take it all the same",
                     list(verified)
                 ),
             }),

@@ -182,7 +182,7 @@ pub(crate) fn view(sources: Sources<'_>) -> EnvironmentView {
         at: now,
         address: routes.address.clone(),
         epoch: environment.epoch,
-        confirmed: environment.epoch.0 == 0 || routes.epoch >= Some(environment.epoch),
+        confirmed: environment.epoch.0 == 0 || routes.epoch == Some(environment.epoch),
         components: components(&sources),
         deployment: deployment(&sources),
         latest: environment.latest.clone(),

@@ -342,3 +342,24 @@ fn evidence_that_is_a_moment_late_holds_nothing() {
     world.until("the hold", held);
     assert_eq!(world.share("api", 2), Share::percent(50));
 }
+
+#[test]
+fn a_data_plane_that_is_ahead_is_told_again_and_never_taken_for_a_confirmation() {
+    let mut world = with_first(&[api(canary())]);
+    let older = world.environment.clone();
+    for id in 2..5 {
+        world.deploy(id, &[api(canary())]).unwrap();
+        world.settle();
+    }
+    let ahead = world.environment.epoch;
+    // An older copy of the store is put back.
+    world.environment = older;
+    assert!(world.environment.epoch < ahead);
+    world.tick();
+    assert!(world.environment.epoch > ahead, "said anew, with an epoch that counts");
+    world.deploy(9, &[api(canary())]).unwrap();
+    world.confirm_after = 1_000_000;
+    world.until("the way back", World::going_back);
+    world.confirm_after = 100;
+    assert_eq!(world.settle(), Outcome::RolledBack);
+}

@@ -195,3 +195,23 @@ impl Store for FullStore {
         self.inside.set_meta(key, value).await
     }
 }
+
+/// 18: a control plane that stood still looks first and judges then. The candidate died meanwhile.
+#[tokio::test(start_paused = true)]
+async fn what_was_seen_before_a_standstill_ends_no_bake() {
+    let world = World::new();
+    let engine = world.with_first().await;
+    deploy(&engine).await.unwrap();
+    until(&engine, "a tenth", |_| world.target.share(&revision(2)) == Share::percent(10)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    // All tasks stand still while the clock goes on, as under SIGSTOP.
+    world.clock.jump(Duration::from_secs(30));
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    assert_eq!(
+        world.target.share(&revision(2)),
+        Share::percent(10),
+        "the time of the bake is over, and nothing that was seen is of now"
+    );
+    until(&engine, "the rest", |_| world.target.share(&revision(2)) == Share::ALL).await;
+    engine.halt().await;
+}

@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration as StdDuration,
 };
@@ -192,13 +192,20 @@ impl Target for SimulatedTarget {
     }
 }
 
-/// Tokio's paused time.
-pub(crate) struct PausedClock(Instant);
+/// Tokio's paused time, and what it is told to jump.
+pub(crate) struct PausedClock(Instant, AtomicU64);
+
+impl PausedClock {
+    pub(crate) fn jump(&self, time: StdDuration) {
+        self.1.fetch_add(u64::try_from(time.as_millis()).unwrap(), Ordering::Relaxed);
+    }
+}
 
 impl Clock for PausedClock {
     fn now(&self) -> Timestamp {
-        let millis = i64::try_from(self.0.elapsed().as_millis()).unwrap();
-        Timestamp::from_millis(1_000_000 + millis)
+        let millis = u64::try_from(self.0.elapsed().as_millis()).unwrap();
+        let millis = millis + self.1.load(Ordering::Relaxed);
+        Timestamp::from_millis(1_000_000 + i64::try_from(millis).unwrap())
     }
 }
 
@@ -284,7 +291,7 @@ pub(crate) struct World {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) target: Arc<SimulatedTarget>,
     pub(crate) plans: Arc<Plans>,
-    clock: Arc<PausedClock>,
+    pub(crate) clock: Arc<PausedClock>,
 }
 
 impl World {
@@ -301,7 +308,7 @@ impl World {
                 fails: AtomicBool::new(false),
                 calls: AtomicU32::new(0),
             }),
-            clock: Arc::new(PausedClock(Instant::now())),
+            clock: Arc::new(PausedClock(Instant::now(), AtomicU64::new(0))),
         }
     }
 

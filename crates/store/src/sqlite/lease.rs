@@ -35,6 +35,8 @@ struct Holder {
 
 /// How long a lock may outlive its holder.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// One that was just killed counts as alive until it is wholly gone.
+const PATIENCE_WITH_THE_LIVING: Duration = Duration::from_millis(500);
 
 impl Holder {
     fn is_alive(&self) -> bool {
@@ -67,7 +69,9 @@ impl Lease {
             }
             // Unknown between the holder's lock and its note, and when the note is damaged.
             let holder = read_holder(&mut file).ok().flatten();
-            if holder.as_ref().is_some_and(Holder::is_alive) || start.elapsed() > PATIENCE {
+            let is_alive = holder.as_ref().is_some_and(Holder::is_alive);
+            let patience = if is_alive { PATIENCE_WITH_THE_LIVING } else { PATIENCE };
+            if start.elapsed() > patience {
                 return Err(Error::Locked {
                     path: path.to_owned(),
                     holder: holder.map(|holder| holder.pid),
