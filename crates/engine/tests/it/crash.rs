@@ -201,6 +201,7 @@ impl Store for FullStore {
 async fn what_was_seen_before_a_standstill_ends_no_bake() {
     let world = World::new();
     let engine = world.with_first().await;
+    world.plans.unguarded.store(true, std::sync::atomic::Ordering::Relaxed);
     deploy(&engine).await.unwrap();
     until(&engine, "a tenth", |_| world.target.share(&revision(2)) == Share::percent(10)).await;
     tokio::time::sleep(Duration::from_secs(1)).await;

@@ -213,6 +213,7 @@ impl Clock for PausedClock {
 pub(crate) struct Plans {
     pub(crate) takes: StdDuration,
     pub(crate) fails: AtomicBool,
+    pub(crate) unguarded: AtomicBool,
     pub(crate) calls: AtomicU32,
 }
 
@@ -268,14 +269,18 @@ impl Prepare for Plans {
                     Situation { replicas: 1, stable: stable.map(|s| s.2), routed: true },
                 ),
                 candidate: Some(PlannedRevision { id, spec, warm: warm.is_some() }),
-                guards: vec![Guard {
-                    text: "error_rate > 5% for 2s".into(),
-                    condition: Condition::ErrorRate {
-                        above: 0.05,
-                        window: Duration::from_secs(2),
-                        min_requests: 20,
-                    },
-                }],
+                guards: if self.unguarded.load(Ordering::Relaxed) {
+                    Vec::new()
+                } else {
+                    vec![Guard {
+                        text: "error_rate > 5% for 2s".into(),
+                        condition: Condition::ErrorRate {
+                            above: 0.05,
+                            window: Duration::from_secs(2),
+                            min_requests: 20,
+                        },
+                    }]
+                },
                 without_evidence: WithoutEvidence::Hold,
                 keep: keep(&strategy),
             }],
@@ -306,6 +311,7 @@ impl World {
             plans: Arc::new(Plans {
                 takes: StdDuration::from_secs(1),
                 fails: AtomicBool::new(false),
+                unguarded: AtomicBool::new(false),
                 calls: AtomicU32::new(0),
             }),
             clock: Arc::new(PausedClock(Instant::now(), AtomicU64::new(0))),
