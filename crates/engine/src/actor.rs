@@ -16,7 +16,9 @@ use serde_json::{Value, json};
 use tidegate_core::{Decision, Environment, Event, Failure, FailureCode, Input, Seen, Stage, step};
 use tidegate_store::{DeploymentUpdate, NewDeployment, NewInput, Store, Transition};
 use tidegate_targets::Target;
-use tidegate_types::{DeploymentId, Duration, Plan, RevisionId, Sample, Scope, Timestamp};
+use tidegate_types::{
+    DeploymentId, Duration, Plan, RevisionId, Sample, Scope, Timestamp, shortened,
+};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::AbortHandle,
@@ -461,7 +463,7 @@ impl Actor {
         );
         if let Ok(Ok(lines)) = timeout(LOG_PATIENCE, asked).await {
             let first = lines.len().saturating_sub(LOG_LINES);
-            failure.log = lines[first..].iter().map(|line| line.text.clone()).collect();
+            failure.log = lines[first..].iter().map(|line| shortened(&line.text)).collect();
             for event in &mut decision.events {
                 if let Event::Ended { failure: Some(told), .. } = event {
                     told.log.clone_from(&failure.log);

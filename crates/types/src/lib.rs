@@ -28,7 +28,7 @@ pub use identifier::{
 };
 pub use observation::{
     InstanceFacts, InstanceFailure, InstanceState, LogLine, Observation, RevisionFacts, RouteFacts,
-    RouteRefusal, WantedRevision,
+    RouteRefusal, WantedRevision, shortened,
 };
 pub use plan::{DeploymentKind, Plan, PlannedRevision, Rollout, Step};
 pub use release::{Artifact, Release};

@@ -122,3 +122,27 @@ pub struct LogLine {
     /// The line, without its end.
     pub text: String,
 }
+
+/// A line of output as a failure keeps it: at most 500 characters, as an app may write a hundred
+/// megabytes without an end of line. The whole of it is in the log.
+#[must_use]
+pub fn shortened(line: &str) -> String {
+    const LONGEST: usize = 500;
+    match line.char_indices().nth(LONGEST) {
+        None => line.to_owned(),
+        Some((end, _)) => format!("{} … ({} bytes in all)", &line[..end], line.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_line_is_cut_between_characters() {
+        assert_eq!(shortened("short"), "short");
+        let long = "é".repeat(600);
+        let cut = shortened(&long);
+        assert_eq!(cut, format!("{} … (1200 bytes in all)", "é".repeat(500)));
+    }
+}

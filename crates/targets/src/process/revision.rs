@@ -7,6 +7,7 @@ use tidegate_types::{
     Duration, HealthCheck, InstanceFailure, InstanceId, ProcessSpec, RevisionFacts, RevisionId,
     RevisionSpec, Scope, Workload,
     data_plane::{Endpoint, Upstream},
+    shortened,
 };
 use tokio::sync::Notify;
 
@@ -272,7 +273,7 @@ impl Revision {
             at: (context.clock)(),
             what,
             fatal,
-            log: log.into_iter().map(|line| line.text).collect(),
+            log: log.iter().map(|line| shortened(&line.text)).collect(),
         });
         self.dirty = true;
     }
