@@ -69,14 +69,18 @@ pub(crate) async fn serve(control: Arc<Control>, listener: UnixListener) {
     }
 }
 
-/// Binds what could not be bound, and forgets what nobody counts any more.
+/// Binds what could not be bound, stores what could not be stored, and forgets what nobody counts any more.
 pub(crate) async fn maintain(control: Arc<Control>) {
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     tick.tick().await;
     loop {
         tick.tick().await;
-        control.registry.lock().await.bind_missing().await;
+        {
+            let mut registry = control.registry.lock().await;
+            registry.bind_missing().await;
+            registry.store_missing().await;
+        }
         control.meters.lock().unwrap_or_else(PoisonError::into_inner).sweep(Instant::now());
     }
 }

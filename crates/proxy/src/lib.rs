@@ -28,6 +28,7 @@ mod pick;
 mod registry;
 mod routing;
 mod run;
+mod store;
 mod table;
 mod upgrade;
 mod worker;

@@ -2,11 +2,14 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{Read as _, Seek as _, Write as _},
+    io::{self, Read as _, Seek as _, Write as _},
     path::Path,
 };
 
 use rustix::fs::{FlockOperation, flock};
+
+/// No process id is longer than this.
+const LONGEST_ID: u64 = 32;
 
 /// Held as long as the proxy runs; the operating system lets go of it whatever happens.
 #[derive(Debug)]
@@ -20,11 +23,11 @@ pub(crate) enum LockError {
     /// Somebody else has it; the holder's process id if it could be read.
     Held(Option<u32>),
     /// The file could not be used.
-    Io(std::io::Error),
+    Io(io::Error),
 }
 
-impl From<std::io::Error> for LockError {
-    fn from(error: std::io::Error) -> Self {
+impl From<io::Error> for LockError {
+    fn from(error: io::Error) -> Self {
         Self::Io(error)
     }
 }
@@ -38,14 +41,33 @@ impl Lock {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let mut text = String::new();
-                file.read_to_string(&mut text)?;
+                (&mut file).take(LONGEST_ID).read_to_string(&mut text)?;
                 return Err(LockError::Held(text.trim().parse().ok()));
             }
             Err(error) => return Err(LockError::Io(error.into())),
         }
-        file.set_len(0)?;
-        file.rewind()?;
-        writeln!(file, "{}", std::process::id())?;
+        // The lock is held whatever the file says: a full disk keeps no proxy from starting.
+        if let Err(error) = note_process(&mut file) {
+            tracing::warn!(file = %path.display(), %error, "the process id is not noted");
+        }
         Ok(Self { _file: file })
+    }
+}
+
+fn note_process(file: &mut File) -> io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "{}", std::process::id())
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_had_although_the_process_cannot_be_noted() {
+        let taken = Lock::take(Path::new("/dev/full"));
+        // Another run of this test may hold it at the same moment.
+        assert!(!matches!(taken, Err(LockError::Io(_))), "{taken:?}");
     }
 }

@@ -14,12 +14,13 @@ use tidegate_types::{
 };
 
 use crate::{
-    disk::{self, StoredTable},
+    disk::StoredTable,
     files::Site,
     limits::Limits,
     live::{LiveBackend, LiveEndpoint, LiveRoute, LiveTable, LiveUpstream},
     meter::{Gauge, RevisionMeter},
     routing,
+    store::Store,
     table::{Admission, admit, check, invalid},
     worker::{Command, Handle},
 };
@@ -38,7 +39,7 @@ struct Served {
 /// All scopes.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    home: PathBuf,
+    store: Store,
     workers: Vec<Handle>,
     scopes: BTreeMap<Scope, Served>,
     meters: Arc<Mutex<Meters>>,
@@ -49,7 +50,12 @@ impl Registry {
     pub(crate) fn new(home: PathBuf, workers: Vec<Handle>, limits: &Limits) -> Self {
         let meters =
             Meters { workers: workers.len(), kept: limits.counters_kept, scopes: HashMap::new() };
-        Self { home, workers, scopes: BTreeMap::new(), meters: Arc::new(Mutex::new(meters)) }
+        Self {
+            store: Store::new(home),
+            workers,
+            scopes: BTreeMap::new(),
+            meters: Arc::new(Mutex::new(meters)),
+        }
     }
 
     /// The counters, which can be read while a table is being published.
@@ -109,7 +115,16 @@ impl Registry {
         }
     }
 
-    /// Puts a table in force.
+    /// Stores the tables in force, if the file may hold others.
+    pub(crate) async fn store_missing(&mut self) {
+        if self.store.is_behind() {
+            self.store_in_force().await;
+        }
+    }
+
+    /// Puts a table in force, also when it cannot be stored: a rollback has to take the traffic from
+    /// a bad version on a full disk too. A proxy that starts from an older file is published the
+    /// newer table again.
     pub(crate) async fn publish(&mut self, table: ProxyTable) -> Response {
         match self.try_publish(table).await {
             Ok((epoch, membership, address)) => Response::Published { epoch, membership, address },
@@ -128,7 +143,9 @@ impl Registry {
         let open = current.filter(|served| served.listener.is_some() && served.address == wanted);
         let new = match open {
             Some(served) if admission == Admission::Same => {
-                return Ok((order.0, order.1, served.address));
+                let address = served.address;
+                self.store_missing().await;
+                return Ok((order.0, order.1, address));
             }
             Some(_) => None,
             None => Some(self.bind(wanted).map_err(|error| Refusal::Address {
@@ -143,7 +160,6 @@ impl Registry {
                 .map_err(|error| invalid(format!("cannot read the listener's address: {error}")))?,
             None => wanted,
         };
-        self.store_with(&table, address).await?;
         let installed = self.install(&table, copies.unwrap_or_default()).await;
         let scope = table.scope.clone();
         let listener = new_listener.or_else(|| {
@@ -152,18 +168,20 @@ impl Registry {
         });
         let served = Served { table, address, listener };
         self.scopes.insert(scope, served);
+        self.store_in_force().await;
         installed.map_err(invalid)?;
         Ok((order.0, order.1, address))
     }
 
-    /// Forgets a scope.
+    /// Forgets a scope. One that cannot be forgotten on disk is kept: nobody would take it away
+    /// again from a proxy that starts with it.
     pub(crate) async fn remove(&mut self, scope: &Scope) -> Response {
         if !self.scopes.contains_key(scope) {
             return Response::Done;
         }
         let kept = self.stored(|other| other != scope);
-        if let Err(refusal) = self.store(kept).await {
-            return Response::Refused(refusal);
+        if let Err(reason) = self.store.write(kept).await {
+            return Response::Refused(invalid(reason));
         }
         let told = self.tell(|done| Command::Remove { scope: scope.clone(), done }).await;
         self.scopes.remove(scope);
@@ -189,6 +207,9 @@ impl Registry {
         if let Err(reason) = self.tell(|done| Command::Drain { done }).await {
             tracing::error!(reason, "a worker cannot be told to end");
         }
+        self.store_missing().await;
+        // Nothing is in force from here on, and that is not to be stored.
+        self.store.give_up();
         self.scopes.clear();
     }
 
@@ -240,10 +261,10 @@ impl Registry {
         Ok((listener, copies?))
     }
 
-    async fn store_with(&self, table: &ProxyTable, address: SocketAddr) -> Result<(), Refusal> {
-        let mut tables = self.stored(|scope| *scope != table.scope);
-        tables.push(StoredTable { table: table.clone(), address });
-        self.store(tables).await
+    /// A failure is kept in mind by the store, and tried again by [`Self::store_missing`].
+    async fn store_in_force(&mut self) {
+        let tables = self.stored(|_| true);
+        let _logged = self.store.write(tables).await;
     }
 
     fn stored(&self, keep: impl Fn(&Scope) -> bool) -> Vec<StoredTable> {
@@ -252,18 +273,6 @@ impl Registry {
             .filter(|served| keep(&served.table.scope))
             .map(|served| StoredTable { table: served.table.clone(), address: served.address })
             .collect()
-    }
-
-    async fn store(&self, tables: Vec<StoredTable>) -> Result<(), Refusal> {
-        let home = self.home.clone();
-        let stored = tokio::task::spawn_blocking(move || disk::store(&home, tables)).await;
-        let reason = match stored {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(error)) => error.to_string(),
-            Err(error) => error.to_string(),
-        };
-        let home = self.home.display();
-        Err(invalid(format!("the tables could not be stored in {home}: {reason}")))
     }
 
     fn lock_meters(&self) -> MutexGuard<'_, Meters> {

@@ -145,8 +145,12 @@ impl Proxy {
     }
 
     pub(crate) fn remove(&self) {
+        self.try_remove().unwrap();
+    }
+
+    pub(crate) fn try_remove(&self) -> Result<(), ClientError> {
         let scope = scope();
-        self.call(|client| client.remove(&scope)).unwrap();
+        self.call(|client| client.remove(&scope))
     }
 
     pub(crate) fn tables(&self) -> Vec<ServedTable> {

@@ -56,18 +56,67 @@ fn a_damaged_file_does_not_keep_the_proxy_from_starting() {
 }
 
 #[test]
-fn a_table_that_cannot_be_stored_is_refused() {
-    let proxy = Proxy::start();
+fn a_table_that_cannot_be_stored_is_in_force_and_stored_later() {
+    let (bad, good) = (Application::saying("bad"), Application::saying("good"));
+    let mut proxy = Proxy::start();
+    let file = proxy.home().join("tables.json");
+    let address = proxy.route(all(vec![backend("api@2", 100, &[bad.address])]));
+    let before = std::fs::read(&file).unwrap();
     // A folder in the way of the temporary file, since permissions do not bind every user.
-    std::fs::create_dir(proxy.home().join("tables.json.new")).unwrap();
-    let refused = proxy.publish(&proxy.table(vec![]));
+    let obstacle = proxy.home().join("tables.json.new");
+    std::fs::create_dir(&obstacle).unwrap();
+    assert_eq!(proxy.route(all(vec![backend("api@1", 100, &[good.address])])), address);
+    assert_eq!(get(address, "/").text(), "good");
+    assert_eq!(std::fs::read(&file).unwrap(), before);
+    let in_force = proxy.tables();
+    std::fs::remove_dir(&obstacle).unwrap();
+    // Nobody has to publish again.
+    eventually("the table is stored", || (std::fs::read(&file).unwrap() != before).then_some(()));
+    proxy.shutdown();
+    proxy.join();
+    proxy.begin();
+    assert_eq!(proxy.tables(), in_force);
+    assert_eq!(get(address, "/").text(), "good");
+}
+
+#[test]
+fn a_proxy_that_ends_with_an_older_file_starts_from_it_and_takes_the_newer_table_again() {
+    let (bad, good) = (Application::saying("bad"), Application::saying("good"));
+    let mut proxy = Proxy::start();
+    let address = proxy.route(all(vec![backend("api@2", 100, &[bad.address])]));
+    let obstacle = proxy.home().join("tables.json.new");
+    std::fs::create_dir(&obstacle).unwrap();
+    let newer = proxy.table(all(vec![backend("api@1", 100, &[good.address])]));
+    proxy.publish(&newer).unwrap();
+    proxy.shutdown();
+    proxy.join();
+    proxy.begin();
+    assert_eq!(get(address, "/").text(), "bad");
+    proxy.publish(&newer).unwrap();
+    assert_eq!(get(address, "/").text(), "good");
+    // With room again, ending stores what was in force, whether or not a second has passed.
+    std::fs::remove_dir(&obstacle).unwrap();
+    proxy.shutdown();
+    proxy.join();
+    proxy.begin();
+    assert_eq!(proxy.tables()[0].table, newer);
+}
+
+#[test]
+fn a_scope_that_cannot_be_forgotten_on_disk_is_kept() {
+    let proxy = Proxy::start();
+    proxy.route(vec![]);
+    let obstacle = proxy.home().join("tables.json.new");
+    std::fs::create_dir(&obstacle).unwrap();
+    let refused = proxy.try_remove();
     let Err(ClientError::Refused(Refusal::Invalid { reason })) = refused else {
         panic!("{refused:?}");
     };
     assert!(reason.contains("could not be stored"), "{reason}");
+    assert_eq!(proxy.tables().len(), 1);
+    std::fs::remove_dir(&obstacle).unwrap();
+    proxy.remove();
     assert!(proxy.tables().is_empty());
-    std::fs::remove_dir(proxy.home().join("tables.json.new")).unwrap();
-    proxy.route(vec![]);
 }
 
 #[test]
