@@ -142,7 +142,7 @@ pub enum Refusal {
         /// The operating system's reason.
         reason: String,
     },
-    /// The table contradicts itself or could not be stored.
+    /// The table contradicts itself, or a removal could not be stored.
     #[error("{reason}")]
     Invalid {
         /// What is wrong.
