@@ -73,6 +73,11 @@ impl Site {
         Self { folder: home.join("builds").join(project.as_str()).join(commit) }
     }
 
+    /// The same by its folder.
+    pub(crate) const fn at(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
     /// Waits until nobody else builds the commit; `waiting` is called once when it has to.
     pub(crate) async fn lock(&self, waiting: impl Fn()) -> Result<SiteLock, BuildError> {
         let parent = self.folder.parent().unwrap_or(&self.folder);
@@ -117,6 +122,12 @@ impl Site {
     /// Whether a build came to its end here, so that nothing of it runs.
     pub(crate) fn is_finished(&self) -> bool {
         self.folder.join("release").exists()
+    }
+
+    /// Whether a build came to an end here, good or bad, and nothing of it runs.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_finished()
+            || self.folder.join("failed").exists() && self.jobs().iter().all(|job| is_idle(job))
     }
 
     /// Whether an interrupted build of the same manifest, or nothing, is there.
@@ -188,15 +199,24 @@ impl Site {
 
     /// Ends what still runs here, and removes everything.
     pub(crate) async fn clear(&self) -> Result<(), BuildError> {
-        let jobs = self.folder.join("jobs");
-        for job in fs::read_dir(&jobs).into_iter().flatten().flatten() {
-            end(&job.path()).await?;
+        for job in self.jobs() {
+            end(&job).await?;
         }
         remove_all(&self.folder).map_err(file_error("remove", &self.folder))
+    }
+
+    fn jobs(&self) -> Vec<PathBuf> {
+        let jobs = fs::read_dir(self.folder.join("jobs"));
+        jobs.into_iter().flatten().flatten().map(|job| job.path()).collect()
     }
 }
 
 const FRESH: &str = "checkout-";
+
+/// Whether a job does not run; of one that cannot be looked at it is unknown.
+fn is_idle(job: &Path) -> bool {
+    matches!(tidegate_shim::look(job), Ok(JobState::NotStarted | JobState::Exited(_)))
+}
 
 async fn end(job: &Path) -> Result<(), BuildError> {
     let since = Instant::now();
