@@ -21,6 +21,8 @@ mod up;
 pub(crate) mod version;
 mod watch;
 
+use std::io::{self, Write as _};
+
 use tidegate_engine::Verb;
 
 use crate::{
@@ -34,7 +36,7 @@ use crate::{
 /// Runs the command and reports its fault.
 pub(crate) fn run(arguments: Arguments) -> Result<Exit, Exit> {
     let context = Context::new(&arguments.global).map_err(|fault| {
-        eprintln!("{}", fault.render(Style::plain()).join("\n"));
+        let _ = writeln!(io::stderr(), "{}", fault.render(Style::plain()).join("\n"));
         fault.exit
     })?;
     dispatch(&context, arguments.command).map_err(|fault| {

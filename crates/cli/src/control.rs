@@ -2,7 +2,7 @@
 
 use std::{
     env, fs,
-    fs::{File, OpenOptions},
+    fs::{File, OpenOptions, TryLockError},
     io::{Read as _, Seek as _, SeekFrom},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
@@ -16,7 +16,7 @@ use tidegate_server::{
 };
 use tokio::time::sleep;
 
-use crate::{context::Context, exit::Exit, fault::Fault};
+use crate::{context::Context, exit::Exit, fault::Fault, teardown::STORE};
 
 /// A control plane that is not up by then has a fault.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -50,6 +50,7 @@ pub(crate) enum Up {
 /// A client of a control plane that is up; starts one when there is none.
 pub(crate) async fn ensure(context: &Context) -> Result<(Client, Health, Up), Fault> {
     let client = context.client();
+    refuse_stopped(&context.home)?;
     match client.health().await {
         Ok(health) => return Ok((client, health, Up::Before)),
         Err(Error::Unreachable { .. }) => {}
@@ -69,10 +70,57 @@ pub(crate) async fn ensure(context: &Context) -> Result<(Client, Health, Up), Fa
         // Somebody else may have started one at the same moment; then theirs comes up.
         let hopeless = ended.is_some_and(|ended| ended.elapsed() > Duration::from_secs(1));
         if hopeless || began.elapsed() > PATIENCE {
-            return Err(not_up(context, hopeless));
+            match holder(&context.home) {
+                Some(pid) if pid != child.id() => {
+                    if began.elapsed() > PATIENCE {
+                        return Err(deaf(pid));
+                    }
+                }
+                _ => return Err(not_up(context, hopeless)),
+            }
         }
         sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// The process that has the store, which is the control plane, when one has it.
+fn holder(home: &Path) -> Option<u32> {
+    let mut file = File::open(home.join(format!("{STORE}.lock"))).ok()?;
+    if !matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)) {
+        return None;
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text).ok()?;
+    let pid = text.split_whitespace().next()?.parse().ok()?;
+    runs(pid).then_some(pid)
+}
+
+/// A control plane that was stopped (`SIGSTOP`, Ctrl-Z) answers nobody: nothing is waited for.
+pub(crate) fn refuse_stopped(home: &Path) -> Result<(), Fault> {
+    match holder(home) {
+        Some(pid) if state(pid) == Some('T') => Err(deaf(pid)),
+        _ => Ok(()),
+    }
+}
+
+/// Whoever has the store lives and does not answer.
+pub(crate) fn deaf(pid: u32) -> Fault {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    if line.split(|byte| *byte == 0).any(|word| word == b"down") {
+        let what = format!("`tidegate down` (process {pid}) stops everything just now");
+        return Fault::new(Exit::Refused, "busy", what).next("try again when it has ended");
+    }
+    let what = format!("the control plane (process {pid}) has the store and does not answer");
+    let fault = Fault::new(Exit::Unreachable, "deaf", what);
+    if state(pid) == Some('T') {
+        return fault
+            .because("it is stopped, as by Ctrl-Z or `kill -STOP`")
+            .next(format!("kill -CONT {pid}"))
+            .next(format!("or end it: kill -9 {pid} && tidegate down"));
+    }
+    fault
+        .next(format!("kill -CONT {pid}, in case that it was stopped"))
+        .next(format!("or end it: kill -9 {pid} && tidegate down"))
 }
 
 fn not_up(context: &Context, ended: bool) -> Fault {
@@ -136,8 +184,12 @@ pub(crate) fn last_lines(path: &Path, lines: usize) -> Vec<String> {
 
 /// Whether a process runs; one that only waits to be reaped does not.
 pub(crate) fn runs(pid: u32) -> bool {
-    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    !matches!(state(pid), None | Some('Z' | 'X'))
+}
+
+/// The letter that the operating system has for what a process does.
+fn state(pid: u32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // After the name, which may hold anything, comes the state.
-    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
-    !matches!(state, None | Some('Z' | 'X'))
+    stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next())
 }

@@ -7,9 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidegate_engine::Clock;
-use tidegate_release::ArtifactStore;
-use tidegate_store::{SqliteStore, Store};
+use tidegate_engine::{Anchor, Clock, SteadyClock};
+use tidegate_release::{ArtifactStore, end_builds};
+use tidegate_store::{Error, SqliteStore, Store};
 use tidegate_targets::{Options, ProcessTarget, Target as _, inherited_environment};
 use tidegate_types::Scope;
 use tokio::time::{interval, sleep};
@@ -22,6 +22,11 @@ pub(crate) const STORE: &str = "tidegate.db";
 const PERIOD: Duration = Duration::from_secs(5);
 /// The proxy gives requests in flight less time than this to end.
 const PROXY_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Whether a control plane ever ran in a home, even when its store is lost.
+pub(crate) fn was_up(home: &Path) -> bool {
+    home.join(STORE).exists() || proxy_folder(home).exists() || home.join("builds").exists()
+}
 
 /// The proxy's folder in a home.
 pub(crate) fn proxy_folder(home: &Path) -> PathBuf {
@@ -56,11 +61,33 @@ pub(crate) fn target(home: &Path, clock: &Arc<dyn Clock>) -> Result<ProcessTarge
 /// Stops all instances, each as its revision says, and then the proxy. What is wanted stays in the
 /// store: the next control plane starts it again.
 pub(crate) async fn stop_everything(home: &Path, say: &dyn Fn(String)) -> Result<(), Fault> {
-    // Whoever has the store is the control plane: none can come up in the middle of this.
-    let store = SqliteStore::open(home.join(STORE)).map_err(|error| serve::store_fault(&error))?;
-    let scopes = store.scopes().await.map_err(|error| serve::store_fault(&error))?;
-    let clock = serve::clock(&store).await.map_err(|error| serve::store_fault(&error))?;
+    // Whoever has the store is the control plane: none can come up in the middle of this. One that
+    // cannot be used keeps nothing from being stopped; what runs is known without it.
+    let store = match open(home) {
+        Ok(store) => store,
+        Err(error @ Error::Locked { .. }) => return Err(serve::store_fault(&error)),
+        Err(error) => {
+            say(without_store(&error));
+            None
+        }
+    };
+    let (scopes, clock) = match &store {
+        None => (Vec::new(), None),
+        Some(store) => match known(store).await {
+            Ok((scopes, clock)) => (scopes, Some(clock)),
+            Err(error) => {
+                say(without_store(&error));
+                (Vec::new(), None)
+            }
+        },
+    };
+    let clock =
+        clock.unwrap_or_else(|| SteadyClock::new(Anchor::choose(None, Anchor::read(), None)));
     let clock: Arc<dyn Clock> = Arc::new(clock);
+    let builds = end_builds(home).await;
+    if let Ok(count @ 1..) = &builds {
+        say(format!("ended {count} {}", if *count == 1 { "build" } else { "builds" }));
+    }
     let target = target(home, &clock)?;
     for scope in &scopes {
         let left = running(&target, scope).await;
@@ -97,7 +124,30 @@ pub(crate) async fn stop_everything(home: &Path, say: &dyn Fn(String)) -> Result
         }
         sleep(Duration::from_millis(10)).await;
     }
-    Ok(())
+    builds.map(|_| ()).map_err(|error| Fault::new(Exit::Failed, "build", error.to_string()))
+}
+
+/// The store, when there is one.
+fn open(home: &Path) -> Result<Option<SqliteStore>, Error> {
+    let path = home.join(STORE);
+    if path.exists() { SqliteStore::open(path).map(Some) } else { Ok(None) }
+}
+
+async fn known(store: &SqliteStore) -> Result<(Vec<Scope>, SteadyClock), Error> {
+    Ok((store.scopes().await?, serve::clock(store).await?))
+}
+
+/// What is wrong with the store, without what it advises to those who need it.
+fn without_store(error: &Error) -> String {
+    let why = match error {
+        Error::Full { path, detail } => format!("no space left for {} ({detail})", path.display()),
+        Error::ReadOnly { path, detail }
+        | Error::Busy { path, detail }
+        | Error::Corrupt { path, detail }
+        | Error::Io { path, detail, .. } => format!("{}: {detail}", path.display()),
+        other => other.to_string(),
+    };
+    format!("the store cannot be used; everything is stopped without it, nothing is noted: {why}")
 }
 
 /// The instances that run.

@@ -19,7 +19,7 @@ pub(crate) async fn run(context: &Context, arguments: &Down) -> Result<Exit, Fau
     }
     // Done here and not by the control plane: so it is the same when that died before, and the
     // user sees what happens.
-    if context.home.join(teardown::STORE).exists() {
+    if teardown::was_up(&context.home) {
         teardown::stop_everything(&context.home, &|text| context.talk(text)).await?;
     }
     report(context, "everything is down: instances, proxy and control plane");
@@ -36,6 +36,7 @@ fn report(context: &Context, text: &str) {
 
 /// Ends the control plane; says whether there was one.
 async fn end_control_plane(context: &Context) -> Result<bool, Fault> {
+    control::refuse_stopped(&context.home)?;
     let client = context.client();
     let health = match client.health().await {
         Ok(health) => health,

@@ -1,6 +1,7 @@
 //! `tidegate serve`: the control plane, put together.
 
 use std::{
+    io::{self, Write},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -69,14 +70,36 @@ pub(crate) fn log(verbose: u8) {
     };
     let _ = tracing_subscriber::fmt()
         .with_max_level(level)
-        .with_writer(std::io::stderr)
+        .with_writer(|| Forgiving(io::stderr()))
+        // It would be told on stderr, and panic when that cannot be written.
+        .log_internal_errors(false)
         .with_ansi(false)
         .with_target(false)
         .try_init();
 }
 
+/// Writes what can be written. A log on a full disk loses lines; whoever logs must not notice.
+struct Forgiving<W>(W);
+
+impl<W: Write> Write for Forgiving<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.0.write(bytes) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => Ok(bytes.len()),
+            written => written,
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let _ = self.0.flush();
+        Ok(())
+    }
+}
+
 /// A failure of the store as a fault.
 pub(crate) fn store_fault(error: &tidegate_store::Error) -> Fault {
+    if let tidegate_store::Error::Locked { holder: Some(pid), .. } = error {
+        return control::deaf(*pid);
+    }
     Fault::new(Exit::Failed, "store", error.to_string())
 }
 
