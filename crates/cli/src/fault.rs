@@ -6,7 +6,7 @@ use serde::Serialize;
 use tidegate_release::GitError;
 use tidegate_server::{Problem, client};
 
-use crate::{exit::Exit, style::Style};
+use crate::{exit::Exit, style::Style, teardown};
 
 /// Where, what, why, what serves now, and what to do. Every failing command ends with one. Boxed,
 /// because it is large and rare.
@@ -110,15 +110,19 @@ impl Fault {
 impl From<client::Error> for Fault {
     fn from(error: client::Error) -> Self {
         match error {
-            client::Error::Unreachable { .. } => {
+            client::Error::Unreachable { ref socket, .. } => {
+                let home = socket.parent().unwrap_or(socket);
+                let serves = teardown::proxy_process(home).is_some();
                 let mut fault = Self::new(
                     Exit::Unreachable,
                     "unreachable",
                     "the control plane does not answer",
                 )
                 .because(error.to_string());
-                fault.state =
-                    vec!["instances and proxy do not need it to serve what they serve".to_owned()];
+                if serves {
+                    let state = "instances and proxy do not need it to serve what they serve";
+                    fault.state = vec![state.to_owned()];
+                }
                 fault.next("tidegate up")
             }
             client::Error::Answer { .. } => {

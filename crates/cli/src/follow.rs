@@ -25,6 +25,9 @@ const FRAME: Duration = Duration::from_millis(100);
 /// How long a control plane that died may take to come back.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// A control plane that was told to end has taken its socket away by then.
+const GRACE: Duration = Duration::from_millis(2_500);
+
 /// How the following ended.
 pub(crate) enum Followed {
     /// With the deployment.
@@ -56,12 +59,16 @@ pub(crate) async fn follow(
         match pass {
             Ok(Pass::Over) => {
                 screen.clear();
-                let row = client.deployment(id).await?.deployment;
-                let view = client.environment(scope).await?;
-                if row.ended_at.is_some() {
-                    return Ok(Followed::Ended(Box::new(row), Box::new(view)));
+                match ended(&client, scope, id).await {
+                    Ok(Some(ended)) => return Ok(ended),
+                    Ok(None) => return Err(shut_down(scope)),
+                    Err(Error::Unreachable { .. }) if is_shut_down(&client).await => {
+                        return Err(shut_down(scope));
+                    }
+                    // The next pass finds out whether it comes back.
+                    Err(Error::Unreachable { .. }) => {}
+                    Err(error) => return Err(error.into()),
                 }
-                return Err(stopped(scope));
             }
             Ok(Pass::Interrupted) => {
                 screen.clear();
@@ -74,6 +81,9 @@ pub(crate) async fn follow(
             }
             Err(Error::Unreachable { .. }) => {
                 screen.clear();
+                if is_shut_down(&client).await {
+                    return Err(shut_down(scope));
+                }
                 if !come_back(context, &client, &mut interrupt).await {
                     return Err(stopped(scope));
                 }
@@ -84,6 +94,49 @@ pub(crate) async fn follow(
             }
         }
     }
+}
+
+/// How the deployment ended, if it has.
+async fn ended(
+    client: &Client,
+    scope: &Scope,
+    id: DeploymentId,
+) -> Result<Option<Followed>, Error> {
+    let row = client.deployment(id).await?.deployment;
+    if row.ended_at.is_none() {
+        return Ok(None);
+    }
+    let view = client.environment(scope).await?;
+    Ok(Some(Followed::Ended(Box::new(row), Box::new(view))))
+}
+
+/// Whether the control plane was told to end: then it takes its socket away; one that died left it.
+async fn is_shut_down(client: &Client) -> bool {
+    let began = Instant::now();
+    let mut gone = 0;
+    while began.elapsed() < GRACE {
+        gone = if client.socket().exists() { 0 } else { gone + 1 };
+        // One that comes up has none for a moment either.
+        if gone > 4 {
+            return true;
+        }
+        if gone == 0 && client.health().await.is_ok() {
+            return false;
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    false
+}
+
+/// What serves is left open: that may have been stopped as well.
+fn shut_down(scope: &Scope) -> Fault {
+    Fault::new(
+        Exit::Unreachable,
+        "unreachable",
+        "the control plane is not up any more; `tidegate up` goes on with the deployment",
+    )
+    .next("tidegate up")
+    .next(format!("tidegate watch {}", scope.environment))
 }
 
 fn stopped(scope: &Scope) -> Fault {

@@ -2,9 +2,12 @@
 
 use std::{
     collections::BTreeSet,
+    fs,
     io::{BufRead as _, BufReader},
     process::Stdio,
 };
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::sandbox::{Sandbox, kill, runs, wait_until};
 
@@ -171,4 +174,133 @@ fn the_second_of_two_deployments_is_told_who_holds_it() {
     sandbox.tidegate(&["abort"]).expect(6);
     let answer = sandbox.tidegate(&["rollback"]).expect(6);
     assert!(answer.stderr.contains("error[no-rollback-target]"), "{answer:?}");
+}
+
+/// The control plane's process.
+fn control_plane(sandbox: &Sandbox) -> u32 {
+    let health = sandbox.tidegate(&["up", "--json"]).expect(0).json();
+    let pid = health["up"]["health"]["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok());
+    pid.expect("a process id")
+}
+
+/// A sandbox in which a build runs that does not end by itself.
+fn building() -> Sandbox {
+    let sandbox = Sandbox::with(&[(
+        "tidegate.yaml",
+        "
+project: shop
+components:
+  web:
+    build: { run: echo $$ > \"$TMPDIR/pid\"; sleep 600, output: . }
+    static: true
+environments:
+  production: { strategy: { blue_green: { bake: 0s } } }
+",
+    )]);
+    let pid = sandbox.project().join("pid");
+    let up = sandbox.command(&["up"]).env("TMPDIR", sandbox.project()).output().expect("it runs");
+    assert!(up.status.success(), "{up:?}");
+    sandbox.tidegate(&["deploy", "--no-wait"]).expect(0);
+    wait_until("the build runs", || fs::read_to_string(&pid).is_ok_and(|it| it.ends_with('\n')));
+    sandbox
+}
+
+#[test]
+fn down_ends_a_build_and_tells_those_who_follow_it_and_up_builds_anew() {
+    let sandbox = building();
+    let mut watch = sandbox
+        .command(&["watch", "--exit-status"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("tidegate runs");
+    let mut told = BufReader::new(watch.stderr.take().expect("it is a pipe")).lines();
+    let first = told.next().expect("a line").expect("it is text");
+    let answer = sandbox.tidegate(&["down"]).expect(0);
+    assert!(answer.stderr.contains("ended 1 build"), "{answer:?}");
+    let said: Vec<String> = [first].into_iter().chain(told.map_while(Result::ok)).collect();
+    let said = said.join("\n");
+    assert_eq!(watch.wait().expect("it ends").code(), Some(7), "{said}");
+    assert!(said.contains("`tidegate up` goes on with the deployment"), "{said}");
+    assert!(!said.contains("instances and proxy") && !said.contains("serving"), "{said}");
+    wait_until("no process is left", || sandbox.processes().is_empty());
+
+    let answer = sandbox.tidegate(&["status"]).expect(7);
+    assert!(!answer.stderr.contains("instances and proxy"), "{answer:?}");
+    let pid = sandbox.project().join("pid");
+    fs::remove_file(&pid).expect("it is there");
+    let up = sandbox.command(&["up"]).env("TMPDIR", sandbox.project()).output().expect("it runs");
+    assert!(up.status.success(), "{up:?}");
+    wait_until("it is built anew", || pid.exists());
+}
+
+#[test]
+fn down_stops_everything_without_a_usable_store() {
+    type Spoil = fn(&Sandbox);
+    let spoils: [Spoil; 2] = [
+        |sandbox| {
+            // As on a full disk, the lock cannot be had.
+            let lock = sandbox.home().join("tidegate.db.lock");
+            fs::remove_file(&lock).expect("it is there");
+            fs::create_dir(&lock).expect("a folder");
+        },
+        |sandbox| {
+            for name in ["tidegate.db-wal", "tidegate.db-shm"] {
+                let _ = fs::remove_file(sandbox.home().join(name));
+            }
+            fs::write(sandbox.home().join("tidegate.db"), "no database ".repeat(4096))
+                .expect("a file can be written");
+        },
+    ];
+    for spoil in spoils {
+        let sandbox = Sandbox::with(&[("tidegate.yaml", &app("version=one"))]);
+        sandbox.tidegate(&["deploy"]).expect(0);
+        let pid = control_plane(&sandbox);
+        kill(pid);
+        wait_until("the control plane is gone", || !runs(pid));
+        spoil(&sandbox);
+        let answer = sandbox.tidegate(&["down"]).expect(0);
+        assert!(answer.stderr.contains("the store cannot be used"), "{answer:?}");
+        wait_until("no process is left", || sandbox.processes().is_empty());
+    }
+}
+
+#[test]
+fn a_stopped_control_plane_is_named_with_what_wakes_or_ends_it() {
+    let sandbox = Sandbox::with(&[("tidegate.yaml", SITE)]);
+    let pid = control_plane(&sandbox);
+    let process = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process id");
+    kill_process(process, Signal::STOP).expect("it runs");
+    wait_until("it is stopped", || {
+        fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") T "))
+    });
+    for command in ["down", "up"] {
+        let answer = sandbox.tidegate(&[command]).expect(7);
+        for part in [format!("kill -CONT {pid}"), format!("kill -9 {pid} && tidegate down")] {
+            assert!(answer.stderr.contains(&part), "{part} is missing in\n{}", answer.stderr);
+        }
+    }
+    kill_process(process, Signal::CONT).expect("it is there");
+    sandbox.tidegate(&["down"]).expect(0);
+    assert!(sandbox.processes().is_empty());
+}
+
+#[test]
+fn a_log_that_cannot_be_written_harms_nothing() {
+    let sandbox = Sandbox::with(&[("tidegate.yaml", SITE), ("web/index.html", "first")]);
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
+    let mut serve = sandbox
+        .command(&["-vv", "serve"])
+        .stdout(full())
+        .stderr(full())
+        .spawn()
+        .expect("tidegate runs");
+    wait_until("it is up", || sandbox.tidegate(&["status"]).code == 0);
+    sandbox.tidegate(&["deploy"]).expect(0);
+    assert_eq!(sandbox.get("/"), "first");
+    sandbox.commit(&[("web/index.html", "second")]);
+    sandbox.tidegate(&["deploy"]).expect(0);
+    assert_eq!(sandbox.get("/"), "second");
+    sandbox.tidegate(&["down"]).expect(0);
+    assert_eq!(serve.wait().expect("it ends").code(), Some(0));
 }
