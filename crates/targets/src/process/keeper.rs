@@ -38,6 +38,13 @@ pub(crate) struct ProxyState {
     pub(crate) problem: Option<String>,
 }
 
+impl ProxyState {
+    /// Whether it answers, or it is known why not. Otherwise it may be about to start.
+    fn is_settled(&self) -> bool {
+        self.connected || self.problem.is_some()
+    }
+}
+
 /// Keeps the proxy running for as long as it is kept itself.
 #[derive(Debug)]
 pub(crate) struct Keeper {
@@ -91,6 +98,10 @@ impl Keeper {
 
     /// Tells it to end and waits until it has, if not for ever.
     pub(crate) async fn end_proxy(&self) {
+        // One that was just started would not hear that it should end, and stay.
+        let mut state = self.state.clone();
+        let settled = state.wait_for(ProxyState::is_settled);
+        let _ = tokio::time::timeout(START_LIMIT, settled).await;
         self.let_go();
         let Ok(connection) = UnixStream::connect(&self.socket).await else {
             return;

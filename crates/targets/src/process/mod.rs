@@ -176,7 +176,6 @@ impl ProcessTarget {
             for handle in &handles {
                 handle.shared.wait_until_closed().await;
             }
-            self.keeper.let_go();
             self.keeper.end_proxy().await;
         }
         self.keeper.let_go();
