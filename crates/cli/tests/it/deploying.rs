@@ -142,6 +142,12 @@ fn an_app_that_does_not_start_is_told_with_its_log_and_what_serves() {
         assert!(answer.stderr.contains(part), "{part} is missing in\n{}", answer.stderr);
     }
     assert!(sandbox.get("/").contains("one"));
+    // The command that the message names shows what the failed one said, though it is gone.
+    wait_until("it is gone", || {
+        let logs = sandbox.tidegate(&["logs", "api", "-e", "production"]).expect(0);
+        let instances = sandbox.home().join("instances/shop/production/api@2");
+        logs.stdout.contains("no database") && !instances.exists()
+    });
 }
 
 #[test]

@@ -80,7 +80,9 @@ pub(super) async fn logs(
     let scope = scope(&project, &environment)?;
     let view = state.engine.view(&scope).await.map_err(|error| Problem::of(error, &scope))?;
     let view = EnvironmentView::clone(&view.borrow());
+    let failed = failed_candidate(&view);
     if let Some(component) = &asked.component
+        && failed.as_ref().is_none_or(|(name, ..)| name != component)
         && !view.components.iter().any(|known| &known.name == component)
     {
         let known: Vec<&str> = view.components.iter().map(|known| known.name.as_str()).collect();
@@ -90,7 +92,7 @@ pub(super) async fn logs(
             format!("{scope} has no component `{component}`; it has: {}", known.join(", ")),
         ));
     }
-    let revisions: Vec<RevisionId> = view
+    let mut revisions: Vec<RevisionId> = view
         .components
         .iter()
         .filter(|known| asked.component.as_ref().is_none_or(|component| component == &known.name))
@@ -103,9 +105,28 @@ pub(super) async fn logs(
         })
         .map(|revision| revision.id.clone())
         .collect();
+    if let Some((component, revision, names)) = failed
+        && asked.component.as_ref().is_none_or(|asked| *asked == component)
+        && asked.revision.as_ref().is_none_or(|asked| *asked == revision)
+        && asked.release.as_ref().is_none_or(|asked| names.contains(asked))
+        && !revisions.contains(&revision)
+    {
+        revisions.push(revision);
+    }
     let lines = asked.lines.unwrap_or(100).min(MOST_LINES);
     let lines = state.engine.logs(&scope, &revisions, lines).await;
     lines.map(Json).map_err(|error| Problem::of(error, &scope))
+}
+
+/// The candidate that the latest deployment failed with: it is gone, and its log is what people
+/// want to read.
+fn failed_candidate(view: &EnvironmentView) -> Option<(ComponentName, RevisionId, Vec<String>)> {
+    let ended = view.latest.as_ref()?;
+    let component = ended.failure.as_ref()?.component.clone()?;
+    let revision = RevisionId::of(&component, ended.deployment);
+    let release = ended.release.as_ref().map(ToString::to_string);
+    let names = ended.version.clone().into_iter().chain(release).collect();
+    Some((component, revision, names))
 }
 
 pub(super) async fn command(

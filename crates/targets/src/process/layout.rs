@@ -60,6 +60,11 @@ impl Layout {
             .join(revision.as_str())
     }
 
+    /// Where the logs of revisions that ended are kept for a while.
+    pub(crate) fn ended(&self, scope: &Scope) -> PathBuf {
+        self.home.join("ended").join(scope.project.as_str()).join(scope.environment.as_str())
+    }
+
     /// Where a component keeps what survives its releases.
     pub(crate) fn data(&self, scope: &Scope, component: &ComponentName) -> PathBuf {
         self.home

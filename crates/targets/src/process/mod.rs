@@ -278,7 +278,16 @@ impl Target for ProcessTarget {
     ) -> Result<Vec<LogLine>, TargetError> {
         let folders: Vec<_> = revisions
             .iter()
-            .map(|revision| (revision.clone(), self.context.layout.revision(scope, revision)))
+            .map(|revision| {
+                let layout = &self.context.layout;
+                let folder = layout.revision(scope, revision);
+                let folder = if folder.is_dir() {
+                    folder
+                } else {
+                    layout.ended(scope).join(revision.as_str())
+                };
+                (revision.clone(), folder)
+            })
             .collect();
         let read = tokio::task::spawn_blocking(move || read_logs(&folders, lines)).await;
         read.map_err(|error| error.to_string()).flatten().map_err(|reason| TargetError {

@@ -1,6 +1,12 @@
 //! One revision: its instances, and what is remembered of those that are gone.
 
-use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use tidegate_shim::JobState;
 use tidegate_types::{
@@ -21,6 +27,8 @@ use super::{
 
 /// So many folders of dead instances are kept for their output.
 const DEAD_KEPT: usize = 5;
+/// So many revisions of an environment that ended are kept for their output.
+const KEPT_ENDED: usize = 5;
 /// So many lines of output are kept with a failure.
 const FAILURE_LINES: usize = 20;
 /// After so many starts in a row that failed before there was a process, it is said to be hopeless.
@@ -305,12 +313,27 @@ impl Revision {
         Ok(())
     }
 
-    /// Removes all that is on disk of it.
-    pub(crate) fn remove(&self) -> std::io::Result<()> {
-        match fs::remove_dir_all(&self.folder) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            result => result,
+    /// Puts aside what is on disk of it. Why it failed is asked after it is gone, so that the last
+    /// few of an environment keep their logs.
+    pub(crate) fn put_aside(&self, context: &Context) -> std::io::Result<()> {
+        let ended = context.layout.ended(&self.scope);
+        fs::create_dir_all(&ended)?;
+        let aside = ended.join(self.id.as_str());
+        let moved = remove_folder(&aside).and_then(|()| fs::rename(&self.folder, &aside));
+        if moved.is_err() {
+            return remove_folder(&self.folder);
         }
+        let mut kept: Vec<((i64, i64), PathBuf)> = fs::read_dir(&ended)?
+            .filter_map(|entry| {
+                let entry = entry.ok()?;
+                let known = entry.metadata().ok()?;
+                // When it was put here: a move changes nothing else of a folder.
+                Some(((known.ctime(), known.ctime_nsec()), entry.path()))
+            })
+            .collect();
+        kept.sort();
+        let surplus = kept.len().saturating_sub(KEPT_ENDED);
+        kept.into_iter().take(surplus).try_for_each(|(_, folder)| remove_folder(&folder))
     }
 
     pub(crate) fn view(
@@ -407,5 +430,12 @@ impl Revision {
             .get(&number)
             .and_then(|instance| instance.checks().said)
             .unwrap_or_else(|| "no check was made".to_owned())
+    }
+}
+
+fn remove_folder(folder: &Path) -> std::io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        result => result,
     }
 }

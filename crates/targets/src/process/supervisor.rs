@@ -305,7 +305,7 @@ impl Supervisor {
             if !revision.instances.is_empty() || wanted.iter().any(|wanted| wanted.id == *id) {
                 return true;
             }
-            if let Err(error) = revision.remove() {
+            if let Err(error) = revision.put_aside(&self.context) {
                 tracing::warn!(%error, revision = %id, "its folder could not be removed");
             }
             false
