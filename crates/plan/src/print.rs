@@ -63,6 +63,11 @@ fn print_rollout(text: &mut String, number: usize, rollout: &Rollout) {
         {
             format!("by starting instances of {stable} again, then one write of the route table")
         }
+        (Some(stable), false)
+            if !rollout.steps.iter().any(|step| matches!(step, Step::Shift { .. })) =>
+        {
+            format!("{stable} keeps running until the end, and simply stays")
+        }
         (Some(stable), false) => format!("to {stable} by one write of the route table"),
     };
     let _ = writeln!(text, "       goes back: {back}");

@@ -163,7 +163,11 @@ impl Walk {
             let unreadable = |source| TreeError::Unreadable { path: place.clone(), source };
             for entry in fs::read_dir(&place).map_err(unreadable)? {
                 let name = entry.map_err(unreadable)?.file_name();
-                if name == ".git" {
+                // A change of the manifest alone is no change of what runs: what it says of a
+                // component is part of the revision.
+                let is_manifest =
+                    folder.as_os_str().is_empty() && name == tidegate_manifest::FILE_NAME;
+                if name == ".git" || is_manifest {
                     continue;
                 }
                 let path = folder.join(&name);

@@ -196,6 +196,33 @@ environments:
 }
 
 #[test]
+fn a_change_of_the_manifest_alone_leaves_other_components_as_they_are() {
+    let manifest = |greeting: &str| {
+        format!(
+            "
+project: shop
+components:
+  api:
+    command: exec {} serve
+    port: auto
+    route: /
+  greeter:
+    command: while true; do echo {greeting}; sleep 1; done
+environments:
+  production: {{ strategy: {{ blue_green: {{ bake: 0s }} }} }}
+",
+            tidegate_testapp::executable().display()
+        )
+    };
+    let sandbox = Sandbox::with(&[("tidegate.yaml", &manifest("hello"))]);
+    sandbox.tidegate(&["deploy"]).expect(0);
+    sandbox.commit(&[("tidegate.yaml", &manifest("good day"))]);
+    let plan = sandbox.tidegate(&["plan"]).expect(0);
+    assert!(plan.stdout.contains("greeter@1 -> greeter@2"), "{}", plan.stdout);
+    assert!(plan.stdout.contains("unchanged: api"), "{}", plan.stdout);
+}
+
+#[test]
 fn an_old_release_keeps_its_own_manifest() {
     let keep_nothing = "strategy: { blue_green: { bake: 0s, keep: 0s } }";
     let first = App { environment: keep_nothing, ..PLAIN };
