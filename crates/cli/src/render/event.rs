@@ -58,7 +58,11 @@ pub(crate) fn sentence(event: &Event) -> Option<String> {
             }
         }
         Event::Held { component, readings } => {
-            format!("{component} the bake is over and waits for evidence: {}", evidence(readings))
+            format!(
+                "{component} the bake is over and waits for evidence: {} (more requests end it, \
+                 or `tidegate skip` or `tidegate abort`)",
+                evidence(readings)
+            )
         }
         Event::WithoutEvidence { component, readings } => format!(
             "{component} goes on without enough evidence, as the plan says: {}",
@@ -90,6 +94,12 @@ pub(crate) fn sentence(event: &Event) -> Option<String> {
 }
 
 fn evidence(readings: &[GuardReading]) -> String {
-    let sentences: Vec<&str> = readings.iter().map(|reading| reading.evidence.as_str()).collect();
+    let mut sentences: Vec<&str> = Vec::new();
+    for reading in readings {
+        // Guards over the same window lack the same requests.
+        if !sentences.contains(&reading.evidence.as_str()) {
+            sentences.push(&reading.evidence);
+        }
+    }
     sentences.join("; ")
 }
