@@ -453,7 +453,10 @@ fn succeed(turn: &mut Turn<'_>, deployment: &Deployment) {
         let name = &rollout.component;
         let Some(candidate) = &rollout.candidate else {
             turn.set_shares(name, Vec::new());
-            turn.environment.components.remove(name);
+            let removed = turn.environment.components.remove(name);
+            if let Some(warm) = removed.and_then(|component| component.warm) {
+                turn.retire(&warm.revision, "the component was removed");
+            }
             if let Some(stable) = &rollout.stable {
                 turn.retire(stable, "the component was removed");
             }
@@ -465,10 +468,15 @@ fn succeed(turn: &mut Turn<'_>, deployment: &Deployment) {
         turn.set_shares(name, vec![(candidate.id.clone(), Share::ALL)]);
         let until = turn.now.after(rollout.keep);
         let keep = !rollout.keep.is_zero() && !progress.shrunk;
+        let mut former = None;
         if let Some(component) = turn.environment.components.get_mut(name) {
             component.serving = Some(candidate.id.clone());
+            former = component.warm.take();
             component.warm =
                 rollout.stable.clone().filter(|_| keep).map(|revision| Warm { revision, until });
+        }
+        if let Some(former) = former {
+            turn.retire(&former.revision, "a newer one is kept warm in its place");
         }
         if let Some(stable) = rollout.stable.as_ref().filter(|_| !keep) {
             turn.retire(stable, "its successor serves");

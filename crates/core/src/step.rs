@@ -221,16 +221,13 @@ impl Turn<'_> {
         });
         self.set_listen(plan.listen);
         for rollout in &plan.rollouts {
-            let warm = {
-                let component =
-                    self.environment.components.entry(rollout.component.clone()).or_default();
-                component.warm.take()
-            };
+            let component =
+                self.environment.components.entry(rollout.component.clone()).or_default();
+            // What is warm stays so until its successor has proved itself; the one that comes back
+            // is the candidate now.
             let candidate = rollout.candidate.as_ref().map(|candidate| &candidate.id);
-            if let Some(warm) = warm
-                && Some(&warm.revision) != candidate
-            {
-                self.retire(&warm.revision, "a newer deployment began");
+            if component.warm.as_ref().map(|warm| &warm.revision) == candidate {
+                component.warm = None;
             }
         }
         let now = self.now;

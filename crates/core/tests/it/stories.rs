@@ -363,3 +363,18 @@ fn a_data_plane_that_is_ahead_is_told_again_and_never_taken_for_a_confirmation()
     world.confirm_after = 100;
     assert_eq!(world.settle(), Outcome::RolledBack);
 }
+
+#[test]
+fn what_is_warm_stays_so_until_a_newer_release_has_proved_itself() {
+    let mut world = with_first(&[api(canary())]);
+    world.deploy(2, &[api(canary())]).unwrap();
+    world.settle();
+    world.behaviours.insert(revision("api", 3), Behaviour { bad_after: Some(500), ..GOOD });
+    world.deploy(3, &[api(canary())]).unwrap();
+    assert_eq!(world.settle(), Outcome::RolledBack);
+    assert_eq!(world.facts(&revision("api", 1)).ready, 4, "still warm");
+    world.deploy(4, &[api(canary())]).unwrap();
+    assert_eq!(world.settle(), Outcome::Succeeded);
+    world.until("the former one to stop", |w| w.facts(&revision("api", 1)).running == 0);
+    assert_eq!(world.facts(&revision("api", 2)).ready, 4, "the one before is warm");
+}
