@@ -10,6 +10,9 @@ use super::{
 };
 use crate::style::Style;
 
+/// So many of the last lines of what failed are shown; `tidegate logs` shows the rest.
+const LOG_LINES: usize = 3;
+
 /// What serves now, as sentences.
 pub(crate) fn serves(view: &EnvironmentView) -> Vec<String> {
     let sentences: Vec<String> = view.components.iter().filter_map(serves_one).collect();
@@ -106,6 +109,12 @@ pub(crate) fn render(
         if let Some(failure) = &latest.failure {
             lines.push(format!("    {} {}", style.red("✖"), failure.what));
             lines.extend(failure.evidence.iter().map(|evidence| format!("      {evidence}")));
+            let last = failure.log.len().saturating_sub(LOG_LINES);
+            lines.extend(failure.log[last..].iter().map(|line| format!("      log   {line}")));
+            if let Some(component) = &failure.component {
+                let environment = &view.scope.environment;
+                lines.push(format!("      next  tidegate logs {component} -e {environment}"));
+            }
         }
     }
     for trouble in &view.trouble {

@@ -142,6 +142,10 @@ fn an_app_that_does_not_start_is_told_with_its_log_and_what_serves() {
         assert!(answer.stderr.contains(part), "{part} is missing in\n{}", answer.stderr);
     }
     assert!(sandbox.get("/").contains("one"));
+    let status = sandbox.tidegate(&["status"]).expect(0);
+    for part in ["no database", "tidegate logs api -e production"] {
+        assert!(status.stdout.contains(part), "{part} is missing in\n{}", status.stdout);
+    }
     // The command that the message names shows what the failed one said, though it is gone.
     wait_until("it is gone", || {
         let logs = sandbox.tidegate(&["logs", "api", "-e", "production"]).expect(0);
