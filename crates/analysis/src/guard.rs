@@ -147,8 +147,10 @@ fn verdict(is_breached: bool) -> Verdict {
 
 /// Milliseconds are for machines, unless there is nothing else.
 fn in_whole_seconds(time: Duration) -> Duration {
-    let millis = time.as_millis();
-    Duration::from_millis(if millis < 1_000 { millis } else { millis - millis % 1_000 })
+    Duration::from_millis(match time.as_millis() {
+        millis @ 0..1_000 => millis,
+        millis => millis / 1_000 * 1_000,
+    })
 }
 
 #[cfg(test)]

@@ -104,6 +104,15 @@ fn a_rate_at_its_limit_is_not_above_however_the_limit_was_computed() {
 }
 
 #[test]
+fn the_room_for_rounding_hides_no_failed_request_of_as_many_as_there_are() {
+    for (requests, expected) in [(100_000_000_000, Fail), (1_000_000_000_000, Pass)] {
+        let samples = [sample(5_000, 0, requests, 1, 1)];
+        let (verdict, _) = told(&error_rate_above(0.0), &since(5_000, &samples));
+        assert_eq!(verdict, expected, "one of {requests}");
+    }
+}
+
+#[test]
 fn latencies_are_judged() {
     let limit = Duration::from_millis(500);
     for (micros, expected) in [
@@ -146,6 +155,10 @@ fn too_little_is_never_a_pass_and_says_what_is_missing() {
         assert_eq!(
             told(&guard, &since(4_999, samples)),
             says(InsufficientEvidence, "watched for 4s of 5s")
+        );
+        assert_eq!(
+            told(&guard, &since(400, samples)),
+            says(InsufficientEvidence, "watched for 400ms of 5s")
         );
         assert_eq!(
             told(&guard, &since(-60_000, samples)),

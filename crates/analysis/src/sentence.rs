@@ -18,7 +18,7 @@ pub(crate) fn percent_beside(fraction: f64, limit: f64, is_above: bool) -> Strin
         .find(|text| {
             let shown: f64 = text.parse().unwrap_or(f64::NAN);
             let limit: f64 = decimal(limit * 100.0, 6).parse().unwrap_or(f64::NAN);
-            (shown > limit) == is_above && (shown > 0.0) == (fraction > 0.0)
+            (shown > limit) == is_above && (shown == 0.0) == (fraction == 0.0)
         })
         .unwrap_or_else(|| decimal(fraction * 100.0, 6))
         + "%"
@@ -31,12 +31,10 @@ pub(crate) fn percent_beside(fraction: f64, limit: f64, is_above: bool) -> Strin
 )]
 pub(crate) fn latency(micros: u64) -> String {
     let millis = micros as f64 / 1_000.0;
-    if micros < 10_000 {
-        decimal(millis, 1) + "ms"
-    } else if micros < 1_000_000 {
-        decimal(millis, 0) + "ms"
-    } else {
-        decimal(millis / 1_000.0, 3) + "s"
+    match micros {
+        0..10_000 => decimal(millis, 1) + "ms",
+        10_000..1_000_000 => decimal(millis, 0) + "ms",
+        _ => decimal(millis / 1_000.0, 3) + "s",
     }
 }
 
@@ -66,6 +64,7 @@ mod tests {
         assert_eq!(percent_beside(0.05, 0.05, false), "5%");
         assert_eq!(percent_beside(0.0004, 0.05, false), "0.04%");
         assert_eq!(percent_beside(0.0, 0.05, false), "0%");
+        assert_eq!(percent_beside(0.05 + 1e-11, 0.05, true), "5%", "six digits are enough");
     }
 
     #[test]
@@ -74,7 +73,11 @@ mod tests {
             (0, "0ms"),
             (850, "0.8ms"),
             (4_200, "4.2ms"),
+            (9_900, "9.9ms"),
+            (10_400, "10ms"),
             (812_000, "812ms"),
+            (999_000, "999ms"),
+            (1_000_000, "1s"),
             (1_500_000, "1.5s"),
             (90_000_000, "90s"),
         ] {
