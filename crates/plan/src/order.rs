@@ -7,7 +7,7 @@ use tidegate_types::ComponentName;
 
 /// Each component after everything it depends on; otherwise in the order of the file.
 ///
-/// A cycle cannot pass the manifest's checks; were there one, its members keep their order.
+/// A cycle cannot pass the manifest's checks; were there one, each of its members is there once.
 pub(crate) fn by_dependency(components: &[Component]) -> Vec<&Component> {
     let by_name: BTreeMap<&ComponentName, &Component> =
         components.iter().map(|component| (&component.name, component)).collect();

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use tidegate_types::{DeploymentKind, Plan, Rollout, Step, WithoutEvidence};
+use tidegate_types::{DeploymentKind, Plan, RevisionId, Rollout, Step, WithoutEvidence};
 
 /// The plan as text: what happens in which order, what watches, and how each part goes back.
 #[must_use]
@@ -57,6 +57,10 @@ fn print_rollout(text: &mut String, number: usize, rollout: &Rollout) {
     }
     let back = match (&rollout.stable, rollout.exclusive) {
         (None, _) => "there is nothing to go back to".to_owned(),
+        (Some(stable), _) if scales(rollout, stable) => {
+            let instances = rollout.stable_replicas;
+            format!("by bringing it to {instances} instance{} again", plural(instances))
+        }
         (Some(stable), true) => format!("by stopping the new one and starting {stable} again"),
         (Some(stable), false)
             if rollout.steps.iter().any(|step| matches!(step, Step::Shrink { .. })) =>
@@ -75,6 +79,11 @@ fn print_rollout(text: &mut String, number: usize, rollout: &Rollout) {
         let _ =
             writeln!(text, "       afterwards: the old revision stays warm for {}", rollout.keep);
     }
+}
+
+/// Whether the serving revision itself gets another number of instances.
+fn scales(rollout: &Rollout, stable: &RevisionId) -> bool {
+    rollout.candidate.as_ref().is_some_and(|candidate| candidate.id == *stable)
 }
 
 fn describe(step: Step, rollout: &Rollout) -> String {
