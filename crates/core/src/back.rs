@@ -49,7 +49,7 @@ pub(crate) fn advance(turn: &mut Turn<'_>) -> bool {
     };
     let Some(index) = index else {
         // Without a confirmed table the candidate might still get requests, so it keeps running.
-        if !turn.routes_confirmed() && turn.routes_refused().is_none() {
+        if !turn.seen.fresh || (!turn.routes_confirmed() && turn.routes_refused().is_none()) {
             return false;
         }
         // A table that is refused leaves the traffic where it was.
@@ -60,7 +60,9 @@ pub(crate) fn advance(turn: &mut Turn<'_>) -> bool {
     let Some(rollout) = plan.rollouts.get(index) else {
         return false;
     };
-    let late = due(&turn.environment, &deployment).is_some_and(|due| due <= turn.now);
+    // Traffic goes back to what was last known to be ready; nothing is given up unseen.
+    let late =
+        turn.seen.fresh && due(&turn.environment, &deployment).is_some_and(|due| due <= turn.now);
     let shrunk = deployment.progress.get(index).is_some_and(|progress| progress.shrunk);
     let outcome = match (&rollout.stable, &rollout.candidate) {
         (Some(stable), Some(candidate)) if *stable == candidate.id => {
@@ -73,6 +75,7 @@ pub(crate) fn advance(turn: &mut Turn<'_>) -> bool {
         (Some(stable), candidate) => {
             to_stable(turn, rollout, stable, candidate.as_ref(), shrunk, late)
         }
+        (None, Some(_)) if !turn.seen.fresh => Went::NotYet,
         (None, Some(candidate)) => {
             let progress = deployment.progress.get(index).copied().unwrap_or_default();
             to_nothing(turn, rollout, candidate, progress)

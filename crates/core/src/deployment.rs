@@ -72,6 +72,23 @@ pub struct Position {
     pub held: bool,
 }
 
+impl Position {
+    /// Which step it is.
+    #[must_use]
+    pub const fn place(&self) -> Place {
+        Place { rollout: self.rollout, step: self.step }
+    }
+}
+
+/// One step of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Index into the plan's rollouts.
+    pub rollout: usize,
+    /// Index into the rollout's steps.
+    pub step: usize,
+}
+
 /// What has to be remembered of one rollout.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use tidegate_types::{
-    ComponentName, DeploymentId, DeploymentKind, Epoch, Listen, ReleaseId, RevisionId, RouteEntry,
-    RouteRule, RouteTable, Scope, Share, Timestamp, WantedRevision, WeightedRevision,
+    ComponentName, DeploymentId, DeploymentKind, Epoch, Generation, Listen, ReleaseId, RevisionId,
+    RouteEntry, RouteRule, RouteTable, Scope, Share, Timestamp, WantedRevision, WeightedRevision,
 };
 
 use crate::{Deployment, Failure};
@@ -18,6 +18,8 @@ pub struct Environment {
     pub scope: Scope,
     /// Of the route table; grows with every change of it.
     pub epoch: Epoch,
+    /// Of the list of wanted revisions; grows with every change of it.
+    pub generation: Generation,
     /// Where the environment is reached.
     pub listen: Listen,
     /// The components that are there.
@@ -111,6 +113,7 @@ impl Environment {
         Self {
             scope,
             epoch: Epoch::default(),
+            generation: Generation::default(),
             listen: Listen::default(),
             components: BTreeMap::new(),
             revisions: BTreeMap::new(),

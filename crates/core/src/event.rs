@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use tidegate_types::{
-    ComponentName, DeploymentKind, Epoch, GuardReading, ReleaseId, RevisionId, Share, Step,
+    ComponentName, DeploymentKind, Epoch, Generation, GuardReading, ReleaseId, RevisionId, Share,
+    Step,
 };
 
 use crate::{Failure, Outcome};
@@ -30,6 +31,9 @@ pub enum Event {
     Routed { epoch: Epoch, component: ComponentName, shares: Vec<(RevisionId, Share)> },
     /// The data plane had a newer table than the store knows of, and gets one that is newer still.
     CaughtUp { found: Epoch, epoch: Epoch },
+    /// The target followed a newer list of revisions than the store knows of, and gets one that is
+    /// newer still.
+    RevisionsCaughtUp { found: Generation, generation: Generation },
     /// A bake is over, and it waits for evidence.
     Held { component: ComponentName, readings: Vec<GuardReading> },
     /// A bake is over without enough evidence, and the plan says to go on.
@@ -67,6 +71,7 @@ impl Event {
             Self::StepDone { .. } => "step_done",
             Self::Routed { .. } => "routed",
             Self::CaughtUp { .. } => "caught_up",
+            Self::RevisionsCaughtUp { .. } => "revisions_caught_up",
             Self::Held { .. } => "held",
             Self::WithoutEvidence { .. } => "without_evidence",
             Self::Failed { .. } => "failed",

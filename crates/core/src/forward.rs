@@ -1,8 +1,9 @@
 //! The way forward: one step of one rollout after the other.
 
 use tidegate_types::{
-    Duration, GuardReading, HealthCheck, InstanceFailure, RevisionFacts, RevisionSpec, Rollout,
-    Share, Step, Timestamp, Verdict, WantedRevision, WithoutEvidence, Workload,
+    Duration, GuardReading, HealthCheck, InstanceFailure, PlannedRevision, RevisionFacts,
+    RevisionSpec, Rollout, Share, Step, Timestamp, Verdict, WantedRevision, WithoutEvidence,
+    Workload,
 };
 
 use crate::{
@@ -31,7 +32,8 @@ pub(crate) fn advance(turn: &mut Turn<'_>) -> bool {
         back::begin(turn, failure);
         return true;
     }
-    if deployment.pause.is_some() {
+    // A person holds it, or nobody knows how things are: unknown is never success.
+    if deployment.pause.is_some() || !turn.seen.fresh {
         return false;
     }
     let Some(plan) = &deployment.plan else {
@@ -93,6 +95,22 @@ pub(crate) fn due(deployment: &Deployment) -> Option<Timestamp> {
     Some(position.since.after(time_for(rollout, *position, step)))
 }
 
+/// When to look again at the latest, after `now`.
+pub(crate) fn wake_at(deployment: &Deployment, now: Timestamp) -> Option<Timestamp> {
+    let Stage::Rolling(position) = &deployment.stage else {
+        return None;
+    };
+    let (rollout, step) = deployment.current()?;
+    let due = due(deployment)?;
+    let later = match step {
+        Step::Bake { .. } => Some([due.after(COUNTED), due.after(grace(rollout))]),
+        Step::Scale { .. } | Step::Shift { .. } | Step::Shrink { .. } => None,
+    };
+    let times = later.into_iter().flatten().chain([due]);
+    // One that is held waits for evidence or for a person, not for a time.
+    times.filter(|time| *time > now && !position.held).min()
+}
+
 /// Ends the bake under way on a person's word.
 pub(crate) fn skip(turn: &mut Turn<'_>, actor: String) -> Result<(), Rejected> {
     let Some(deployment) = turn.environment.deployment.clone() else {
@@ -120,19 +138,23 @@ pub(crate) fn skip(turn: &mut Turn<'_>, actor: String) -> Result<(), Rejected> {
 
 /// The time a step may take; the time it does take for a bake.
 fn time_for(rollout: &Rollout, position: Position, step: Step) -> Duration {
-    let plus = |a: Duration, b: Duration| Duration::from_millis(a.as_millis() + b.as_millis());
+    match step {
+        Step::Bake { time } => time,
+        Step::Shift { .. } if position.entered => CONFIRM,
+        // Before it is entered, a shift waits for instances that died to be replaced.
+        Step::Scale { .. } | Step::Shift { .. } => grace(rollout),
+        Step::Shrink { .. } => Duration::from_mins(30),
+    }
+}
+
+/// The time in which the candidate's instances have to become ready.
+fn grace(rollout: &Rollout) -> Duration {
     let deadline = rollout
         .candidate
         .as_ref()
         .and_then(|candidate| health(&candidate.spec))
         .map_or(Duration::ZERO, |health| health.deadline);
-    match step {
-        Step::Bake { time } => time,
-        Step::Shift { .. } if position.entered => CONFIRM,
-        // Before it is entered, a shift waits for instances that died to be replaced.
-        Step::Scale { .. } | Step::Shift { .. } => plus(deadline, SLACK),
-        Step::Shrink { .. } => Duration::from_mins(30),
-    }
+    Duration::from_millis(deadline.as_millis().saturating_add(SLACK.as_millis()))
 }
 
 fn health(spec: &RevisionSpec) -> Option<&HealthCheck> {
@@ -173,12 +195,21 @@ fn failure(turn: &Turn<'_>, deployment: &Deployment, position: Position) -> Opti
     if let Some(reason) = turn.routes_refused() {
         return Some(Failure::new(FailureCode::Route, reason));
     }
-    if deployment.pause.is_some() || turn.now < due(deployment)? {
+    if deployment.pause.is_some() || !turn.seen.fresh || turn.now < due(deployment)? {
         return None;
     }
     let (rollout, step) = deployment.current()?;
     let late = match step {
-        Step::Bake { .. } => return None,
+        // Instances that are gone at the end of a bake have the time of a start to come back.
+        Step::Bake { .. } if turn.now < due(deployment)?.after(grace(rollout)) => return None,
+        Step::Bake { .. } => {
+            let candidate = rollout.candidate.as_ref()?;
+            let facts = turn.seen.facts(&candidate.id);
+            if facts.ready >= wanted(turn, candidate) {
+                return None;
+            }
+            late_start(&facts, grace(rollout))
+        }
         // What ends at the deadline is not late.
         _ if position.entered
             && matches!(finished(turn, rollout, position, step), Finished::Yes { .. }) =>
@@ -239,14 +270,18 @@ fn late_start(facts: &RevisionFacts, within: Duration) -> Failure {
     failure
 }
 
+/// How many instances of the candidate have to be ready by now; a static site counts as one.
+fn wanted(turn: &Turn<'_>, candidate: &PlannedRevision) -> u32 {
+    let wanted = turn.environment.revisions.get(&candidate.id);
+    wanted.map_or(0, |wanted| wanted.replicas).max(1)
+}
+
 /// A candidate gets a share only when it has the instances to carry it.
 fn may_enter(turn: &Turn<'_>, rollout: &Rollout, step: Step) -> bool {
     let (Step::Shift { share }, Some(candidate)) = (step, &rollout.candidate) else {
         return true;
     };
-    let wanted = turn.environment.revisions.get(&candidate.id);
-    let wanted = wanted.map_or(0, |wanted| wanted.replicas);
-    let needed = share.of_count(candidate.spec.replicas).min(wanted).max(1);
+    let needed = share.of_count(candidate.spec.replicas).min(wanted(turn, candidate)).max(1);
     turn.seen.facts(&candidate.id).ready >= needed
 }
 
@@ -373,10 +408,7 @@ fn finished(turn: &Turn<'_>, rollout: &Rollout, position: Position, step: Step) 
             if turn.now < position.since.after(time) {
                 return Finished::No;
             }
-            let wanted = candidate
-                .and_then(|candidate| turn.environment.revisions.get(&candidate.id))
-                .map_or(0, |wanted| wanted.replicas);
-            if candidate.is_some() && facts.ready < wanted.max(1) {
+            if candidate.is_some_and(|candidate| facts.ready < wanted(turn, candidate)) {
                 return Finished::No;
             }
             // Guards that did not speak at all are missing evidence, too.

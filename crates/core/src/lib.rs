@@ -20,7 +20,7 @@ mod forward;
 mod step;
 mod waiting;
 
-pub use deployment::{Deployment, Failure, FailureCode, Pause, Position, Progress, Stage};
+pub use deployment::{Deployment, Failure, FailureCode, Pause, Place, Position, Progress, Stage};
 pub use environment::{Component, Ended, Environment, Outcome, Verified, Warm};
 pub use event::Event;
 pub use step::{Command, Decision, Input, Rejected, Seen, step};

@@ -6,7 +6,7 @@ use tidegate_types::{
 };
 
 use crate::{
-    Deployment, Ended, Environment, Event, Failure, FailureCode, Outcome, Pause, Position,
+    Deployment, Ended, Environment, Event, Failure, FailureCode, Outcome, Pause, Place, Position,
     Progress, Stage, back, forward,
 };
 
@@ -39,6 +39,9 @@ pub enum Input {
         command: Command,
         /// The deployment that was meant; refused when another one is under way.
         deployment: Option<DeploymentId>,
+        /// The step that was meant; refused when another one is under way. A word that is said
+        /// twice, because its answer was lost, must not act on the step after.
+        place: Option<Place>,
         /// Who.
         actor: String,
     },
@@ -60,8 +63,11 @@ pub enum Command {
 /// What was seen.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Seen {
-    /// By the target.
+    /// By the target, when it was last looked at.
     pub observation: Observation,
+    /// Whether `observation` is of now. What was seen before and may have changed since finishes
+    /// nothing and makes nothing late; what has failed has failed all the same.
+    pub fresh: bool,
     /// By the guards: for each rollout that has begun, in the order of the plan, one reading for
     /// each of its guards. A missing rollout is one without evidence.
     pub readings: Vec<Vec<GuardReading>>,
@@ -113,6 +119,14 @@ pub enum Rejected {
         /// The one that is under way.
         running: DeploymentId,
     },
+    /// Another step than the one that was meant is under way.
+    #[error("step {} of {component} is over", meant.step + 1)]
+    Passed {
+        /// The one that was meant.
+        meant: Place,
+        /// The component of its rollout.
+        component: String,
+    },
     /// The command makes no sense at this moment.
     #[error("{why}")]
     Pointless {
@@ -128,6 +142,7 @@ pub(crate) struct Turn<'a> {
     pub(crate) seen: &'a Seen,
     pub(crate) now: Timestamp,
     rerouted: bool,
+    renumbered: bool,
 }
 
 /// Follows `input` and then everything that what was `seen` allows.
@@ -137,13 +152,20 @@ pub fn step(
     seen: &Seen,
     now: Timestamp,
 ) -> Result<Decision, Rejected> {
-    let mut turn =
-        Turn { environment: environment.clone(), events: Vec::new(), seen, now, rerouted: false };
+    let mut turn = Turn {
+        environment: environment.clone(),
+        events: Vec::new(),
+        seen,
+        now,
+        rerouted: false,
+        renumbered: false,
+    };
     turn.take(input)?;
     turn.catch_up();
     while turn.advance() {}
     turn.retire_warm();
     turn.number_the_table(environment);
+    turn.number_the_revisions(environment);
     let wake_at = turn.wake_at();
     Ok(Decision { environment: turn.environment, events: turn.events, wake_at })
 }
@@ -164,8 +186,8 @@ impl Turn<'_> {
                 }
                 Ok(())
             }
-            Input::Command { command, deployment, actor } => {
-                self.command(*command, *deployment, actor)
+            Input::Command { command, deployment, place, actor } => {
+                self.command(*command, *deployment, *place, actor)
             }
         }
     }
@@ -248,6 +270,7 @@ impl Turn<'_> {
         &mut self,
         command: Command,
         meant: Option<DeploymentId>,
+        place: Option<Place>,
         actor: &str,
     ) -> Result<(), Rejected> {
         let Some(deployment) = &mut self.environment.deployment else {
@@ -257,6 +280,15 @@ impl Turn<'_> {
             && meant != deployment.id
         {
             return Err(Rejected::Stale { meant, running: deployment.id });
+        }
+        if let (Some(meant), Stage::Rolling(position)) = (place, &deployment.stage)
+            && meant != position.place()
+        {
+            let rollouts = deployment.plan.as_ref().map(|plan| plan.rollouts.as_slice());
+            let rollout = rollouts.and_then(|rollouts| rollouts.get(meant.rollout));
+            let component = rollout
+                .map_or_else(|| "the plan".to_owned(), |rollout| rollout.component.to_string());
+            return Err(Rejected::Passed { meant, component });
         }
         let pointless = |why: &str| Err(Rejected::Pointless { why: why.to_owned() });
         let actor = actor.to_owned();
@@ -319,13 +351,25 @@ impl Turn<'_> {
 
     /// The data plane follows a newer table than any that is known here: an older copy of the store
     /// was put back. What is wanted now is said again, with an epoch that counts.
+    ///
+    /// The same for the list of revisions.
     fn catch_up(&mut self) {
-        let Some(ahead) = self.seen.observation.routes.epoch else { return };
-        if self.environment.epoch.0 > 0 && ahead > self.environment.epoch {
+        if let Some(ahead) = self.seen.observation.routes.epoch
+            && self.environment.epoch.0 > 0
+            && ahead > self.environment.epoch
+        {
             self.environment.epoch = ahead;
             self.rerouted();
             let epoch = self.environment.epoch;
             self.event(Event::CaughtUp { found: ahead, epoch });
+        }
+        if let Some(ahead) = self.seen.observation.generation
+            && ahead > self.environment.generation
+        {
+            self.environment.generation = ahead.next();
+            self.renumbered = true;
+            let generation = self.environment.generation;
+            self.event(Event::RevisionsCaughtUp { found: ahead, generation });
         }
     }
 
@@ -338,6 +382,13 @@ impl Turn<'_> {
             && self.environment.epoch.0 > 0
         {
             self.rerouted();
+        }
+    }
+
+    /// Two lists of revisions with one generation are never different.
+    fn number_the_revisions(&mut self, before: &Environment) {
+        if self.environment.revisions != before.revisions && !self.renumbered {
+            self.environment.generation = self.environment.generation.next();
         }
     }
 
@@ -428,7 +479,7 @@ impl Turn<'_> {
         match &deployment.stage {
             Stage::Preparing => None,
             Stage::Rolling(_) if deployment.pause.is_some() => None,
-            Stage::Rolling(_) => forward::due(deployment).filter(|due| *due > self.now),
+            Stage::Rolling(_) => forward::wake_at(deployment, self.now),
             Stage::GoingBack { .. } => {
                 back::due(&self.environment, deployment).filter(|due| *due > self.now)
             }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tidegate_core::{Decision, Environment, Event, Failure, FailureCode, Input, Seen, Stage, step};
 use tidegate_store::{DeploymentUpdate, NewDeployment, NewInput, Store, Transition};
-use tidegate_targets::Target;
+use tidegate_targets::{Effect, Target, TargetError};
 use tidegate_types::{
     DeploymentId, Duration, Plan, RevisionId, Sample, Scope, Timestamp, shortened,
 };
@@ -47,6 +47,8 @@ const STOOD_STILL: Duration = Duration::from_secs(4);
 const FIRST_LOOK: Duration = Duration::from_millis(300);
 /// … and this long after it stood still.
 const SECOND_LOOK: Duration = Duration::from_millis(1_500);
+/// A look that was not answered by then saw nothing.
+const LOOK_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 /// So many lines of a bad candidate's output are kept with its deployment.
 const LOG_LINES: usize = 10;
 const LOG_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
@@ -190,7 +192,9 @@ impl Actor {
         loop {
             self.look().await;
             let pause = self.pause();
+            // A person's word first; with a fixed order the same world gives the same life.
             tokio::select! {
+                biased;
                 message = inbox.recv() => match message {
                     None => return,
                     Some(message) => self.hear(message).await,
@@ -248,6 +252,7 @@ impl Actor {
                     Input::Command {
                         command: command.verb.command(),
                         deployment: command.deployment,
+                        place: command.place,
                         actor: command.actor,
                     }
                 })
@@ -321,6 +326,7 @@ impl Actor {
         let input = Input::Command {
             command: command.verb.command(),
             deployment: command.deployment,
+            place: command.place,
             actor: command.actor.clone(),
         };
         let decision = self.decide(&input)?;
@@ -358,36 +364,45 @@ impl Actor {
     }
 
     async fn observe(&mut self) {
-        match self.parts.target.observe(&self.environment.scope).await {
+        let looked = timeout(LOOK_PATIENCE, self.parts.target.observe(&self.environment.scope));
+        let looked = looked.await.unwrap_or_else(|_| {
+            Err(TargetError {
+                operation: format!("look at {}", self.environment.scope),
+                reason: format!("no answer within {LOOK_PATIENCE:?}"),
+                retry: true,
+                effect: Effect::None,
+            })
+        });
+        let now = self.parts.clock.now();
+        self.seen.fresh = looked.is_ok() && now >= self.blind_until;
+        match looked {
             Ok(observation) => {
                 self.target_trouble = None;
                 self.seen.observation = observation;
             }
             Err(error) => self.target_trouble = Some(error.to_string()),
         }
-        let now = self.parts.clock.now();
         self.seen.readings =
             evidence::readings(&self.environment, &self.seen.observation, &self.samples, now);
     }
 
-    /// Whether what can be seen is older than it seems. A control plane that was just started, or
-    /// that stood still, has to let its target look before it ends a bake on what was true before.
-    fn is_blind(&mut self) -> bool {
+    /// Notices a standstill: what can be seen is then older than it seems. A control plane that was
+    /// just started, or that stood still, has to let its target look before it ends a bake on what
+    /// was true before.
+    fn notice_standstill(&mut self) {
         let now = self.parts.clock.now();
         let under_way = self.environment.deployment.is_some();
         let before = std::mem::replace(&mut self.looked_at, under_way.then_some(now));
-        if !under_way {
-            return false;
-        }
         if let Some(gap) = before.map(|before| now.since(before)).filter(|gap| *gap > STOOD_STILL) {
             warn!(scope = %self.environment.scope, %gap, "the control plane stood still");
             self.blind_until = now.after(SECOND_LOOK);
         }
-        if now < self.blind_until {
-            self.wake_at = Some(self.blind_until);
-            return true;
-        }
-        false
+    }
+
+    /// The next time to look: that of the state machine, or when there is something to see.
+    fn wake_for(&self, wake_at: Option<Timestamp>) -> Option<Timestamp> {
+        let sees_at = Some(self.blind_until).filter(|until| *until > self.parts.clock.now());
+        wake_at.into_iter().chain(sees_at).min()
     }
 
     /// Looks until there is nothing more to decide on what can be seen now.
@@ -395,11 +410,7 @@ impl Actor {
         if self.store_trouble.is_some() {
             self.take_pending().await;
         }
-        if self.is_blind() {
-            self.observe().await;
-            self.publish_view();
-            return;
-        }
+        self.notice_standstill();
         loop {
             self.observe().await;
             let input = self.held.clone().unwrap_or(Input::Look);
@@ -411,7 +422,7 @@ impl Actor {
                     break;
                 }
             };
-            self.wake_at = decision.wake_at;
+            self.wake_at = self.wake_for(decision.wake_at);
             let changed = decision.environment != self.environment || !decision.events.is_empty();
             self.attach_log(&mut decision).await;
             if changed && self.store(decision, Vec::new(), None).await.is_err() {
@@ -510,7 +521,7 @@ impl Actor {
             Ok(committed) => {
                 self.version = committed.version;
                 self.environment = decision.environment;
-                self.wake_at = decision.wake_at;
+                self.wake_at = self.wake_for(decision.wake_at);
                 self.store_trouble = None;
                 for event in &decision.events {
                     info!(scope = %self.environment.scope, event = event.kind(), "{}", text(event));
@@ -545,6 +556,7 @@ impl Actor {
 
     fn publish_wish(&self) {
         let wish = Wanted {
+            generation: self.environment.generation,
             revisions: self.environment.wanted(),
             table: (self.environment.epoch.0 > 0).then(|| self.environment.route_table()),
         };

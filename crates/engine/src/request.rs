@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use tidegate_core::Place;
 use tidegate_types::{DeploymentId, DeploymentKind, Scope};
 
 /// A deployment that is asked for. Stored as it is, so that its preparation can begin again.
@@ -58,6 +59,9 @@ pub struct Command {
     pub verb: Verb,
     /// The deployment that is meant; any when absent.
     pub deployment: Option<DeploymentId>,
+    /// The step that is meant; any when absent.
+    #[serde(default)]
+    pub place: Option<Place>,
     /// Who says it.
     pub actor: String,
 }

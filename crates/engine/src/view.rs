@@ -1,7 +1,7 @@
 //! An environment as people and programs see it.
 
 use serde::{Deserialize, Serialize};
-use tidegate_core::{Ended, Environment, Seen, Stage, Verified, Waiting};
+use tidegate_core::{Ended, Environment, Place, Seen, Stage, Verified, Waiting};
 use tidegate_types::{
     ComponentName, DeploymentId, DeploymentKind, Epoch, GuardReading, InstanceFacts,
     InstanceFailure, ReleaseId, RevisionId, Scope, Share, Step, Timestamp, WantedRevision,
@@ -102,6 +102,9 @@ pub struct DeploymentView {
     pub requested_at: Timestamp,
     /// `preparing`, `rolling`, `paused` or `going back`.
     pub stage: String,
+    /// The step under way; none before the plan is made and on the way back.
+    #[serde(default)]
+    pub place: Option<Place>,
     /// What goes in; none while it is being prepared.
     pub release: Option<ReleaseId>,
     /// What people call that.
@@ -318,6 +321,10 @@ fn deployment(sources: &Sources<'_>) -> Option<DeploymentView> {
         actor: deployment.actor.clone(),
         requested_at: deployment.requested_at,
         stage: stage.to_owned(),
+        place: match &deployment.stage {
+            Stage::Rolling(position) => Some(position.place()),
+            Stage::Preparing | Stage::GoingBack { .. } => None,
+        },
         release: plan.map(|plan| plan.release.clone()),
         version: plan.map(|plan| plan.version.clone()),
         rollouts: rollouts.collect(),

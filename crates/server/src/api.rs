@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tidegate_core::Failure;
+use tidegate_core::{Failure, Place};
 use tidegate_engine::DeploymentRequest;
 use tidegate_types::{DeploymentId, DeploymentKind, Plan, ReleaseId, Scope, Timestamp};
 
@@ -50,6 +50,10 @@ pub struct Word {
     /// The deployment that is meant; the one under way when absent.
     #[serde(default)]
     pub deployment: Option<DeploymentId>,
+    /// The step that is meant; any when absent. Said twice, because the answer was lost, a word
+    /// with its step acts once.
+    #[serde(default)]
+    pub place: Option<Place>,
     /// Who says it.
     pub actor: String,
 }

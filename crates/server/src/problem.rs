@@ -165,6 +165,9 @@ impl Problem {
             Rejected::Stale { .. } => conflict("stale")
                 .mend("look at the deployment that is under way before you act on it")
                 .next([format!("tidegate watch {environment}")]),
+            Rejected::Passed { .. } => {
+                conflict("passed").next([format!("tidegate status {}", scope.environment)])
+            }
             Rejected::Pointless { .. } => {
                 conflict("pointless").next([format!("tidegate status {environment}")])
             }

@@ -9,7 +9,8 @@ mod process;
 
 use async_trait::async_trait;
 use tidegate_types::{
-    Epoch, LogLine, Observation, RevisionId, RouteTable, Scope, WantedRevision, data_plane::Traffic,
+    Epoch, Generation, LogLine, Observation, RevisionId, RouteTable, Scope, WantedRevision,
+    data_plane::Traffic,
 };
 use tokio::sync::watch;
 
@@ -20,8 +21,17 @@ pub use process::{Options, ProcessTarget, inherited_environment};
 pub trait Target: Send + Sync {
     /// Makes `wanted` the whole of what runs in `scope`: starts, shrinks and stops instances until
     /// it is so. Returns when the wish is taken, not when it is fulfilled; [`Self::observe`] tells
-    /// how far it is. Revisions that are not named are drained, stopped and forgotten.
-    async fn apply(&self, scope: &Scope, wanted: &[WantedRevision]) -> Result<(), TargetError>;
+    /// how far it is. Revisions that are not named are drained, stopped and forgotten. A list with
+    /// a smaller generation than the one that is followed is refused.
+    ///
+    /// Dropped before its end, a call may have taken effect or not, and never takes effect after a
+    /// later call was answered. The same holds for [`Self::route`].
+    async fn apply(
+        &self,
+        scope: &Scope,
+        generation: Generation,
+        wanted: &[WantedRevision],
+    ) -> Result<(), TargetError>;
 
     /// Puts the table in force and returns when every new request follows it. A table with a
     /// smaller epoch than the one in force is refused.

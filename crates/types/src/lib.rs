@@ -38,4 +38,4 @@ pub use revision::{
 };
 pub use route::{Listen, RouteEntry, RouteRule, RouteTable, WeightedRevision};
 pub use share::{InvalidShare, Share};
-pub use timestamp::{Epoch, Timestamp};
+pub use timestamp::{Epoch, Generation, Timestamp};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Epoch, InstanceId, ReleaseId, RevisionId, RevisionSpec, Timestamp};
+use crate::{Epoch, Generation, InstanceId, ReleaseId, RevisionId, RevisionSpec, Timestamp};
 
 /// A revision that should run, and at which size. What is not wanted is stopped and forgotten.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +24,8 @@ pub struct Observation {
     pub revisions: BTreeMap<RevisionId, RevisionFacts>,
     /// The route table in force.
     pub routes: RouteFacts,
+    /// Of the list of wanted revisions that is followed; none while nobody told one.
+    pub generation: Option<Generation>,
 }
 
 /// What is known about the routing of a scope.

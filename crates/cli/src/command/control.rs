@@ -23,7 +23,10 @@ pub(crate) async fn run(
     // The deployment that is meant is the one that is seen: should it end meanwhile, the word must
     // not reach the next one.
     let seen = view.deployment.as_ref().map(|deployment| deployment.id);
-    let word = Word { deployment: seen, actor: actor() };
+    // The same for the bake that is skipped.
+    let place = view.deployment.as_ref().and_then(|deployment| deployment.place);
+    let place = place.filter(|_| verb == Verb::Skip);
+    let word = Word { deployment: seen, place, actor: actor() };
     if let Err(error) = client.command(&scope, verb, &word).await {
         return Err(super::deploy::in_the_way(&client, &scope, error.into()).await);
     }

@@ -44,7 +44,8 @@ pub(crate) fn sentence(event: &Event) -> Option<String> {
         // Its end says the same.
         Event::StepEntered { step: Step::Scale { .. } | Step::Shift { .. }, .. }
         | Event::Routed { .. }
-        | Event::CaughtUp { .. } => return None,
+        | Event::CaughtUp { .. }
+        | Event::RevisionsCaughtUp { .. } => return None,
         Event::StepEntered { component, index, of, step: entered } => {
             format!("{component} [{}/{of}] {} …", index + 1, step(*entered))
         }

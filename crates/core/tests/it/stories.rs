@@ -257,6 +257,7 @@ fn a_command_for_another_deployment_is_refused() {
     let stale = Input::Command {
         command: Command::Abort,
         deployment: Some(DeploymentId(1)),
+        place: None,
         actor: "bo".into(),
     };
     let now = Timestamp::from_millis(2_000_000);

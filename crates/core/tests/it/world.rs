@@ -181,7 +181,7 @@ impl World {
 
     pub(crate) fn command(&mut self, command: Command) -> Result<(), Rejected> {
         let deployment = self.environment.deployment.as_ref().map(|deployment| deployment.id);
-        self.feed(&Input::Command { command, deployment, actor: "bo".into() })
+        self.feed(&Input::Command { command, deployment, place: None, actor: "bo".into() })
     }
 
     fn feed(&mut self, input: &Input) -> Result<(), Rejected> {
@@ -296,7 +296,7 @@ impl World {
     }
 
     fn look(&self) -> Seen {
-        let mut seen = Seen::default();
+        let mut seen = Seen { fresh: true, ..Seen::default() };
         for id in self.fleets.keys() {
             seen.observation.revisions.insert(id.clone(), self.facts(id));
         }

@@ -22,7 +22,7 @@ use tidegate_store::{MemoryStore, Store};
 use tidegate_targets::{Target, TargetError};
 use tidegate_types::{
     ComponentName, Condition, Counters, DeploymentId, DeploymentKind, Digest, Duration, Epoch,
-    Guard, InstanceId, Listen, LogLine, Observation, Plan, PlannedRevision, ReleaseId,
+    Generation, Guard, InstanceId, Listen, LogLine, Observation, Plan, PlannedRevision, ReleaseId,
     RevisionFacts, RevisionId, RevisionSpec, Rollout, RouteRefusal, RouteRule, RouteTable, Scope,
     Share, StaticSpec, Timestamp, WantedRevision, WithoutEvidence, Workload, data_plane::Traffic,
 };
@@ -39,6 +39,7 @@ pub(crate) fn revision(deployment: u64) -> RevisionId {
 #[derive(Default)]
 struct Inside {
     wanted: BTreeMap<RevisionId, (Instant, WantedRevision)>,
+    generation: Option<Generation>,
     table: Option<RouteTable>,
     counted: BTreeMap<RevisionId, Counters>,
     counted_at: Option<Instant>,
@@ -109,8 +110,18 @@ impl SimulatedTarget {
 
 #[async_trait]
 impl Target for SimulatedTarget {
-    async fn apply(&self, _: &Scope, wanted: &[WantedRevision]) -> Result<(), TargetError> {
+    async fn apply(
+        &self,
+        _: &Scope,
+        generation: Generation,
+        wanted: &[WantedRevision],
+    ) -> Result<(), TargetError> {
         let mut inside = self.inside.lock().unwrap();
+        assert!(
+            inside.generation.is_none_or(|known| known <= generation),
+            "19: no list is ever replaced by an older one"
+        );
+        inside.generation = Some(generation);
         let now = Instant::now();
         let before = std::mem::take(&mut inside.wanted);
         for revision in wanted {
@@ -164,6 +175,7 @@ impl Target for SimulatedTarget {
             observation.revisions.insert(id.clone(), facts);
         }
         observation.routes.epoch = inside.table.as_ref().map(|table| table.epoch);
+        observation.generation = inside.generation;
         observation.routes.refused.clone_from(&inside.refused);
         Ok(observation)
     }

@@ -143,8 +143,8 @@ pub(super) async fn command(
             format!("`{verb}` is not a word to a deployment: pause, resume, skip and abort are"),
         )
     })?;
-    let Word { deployment, actor } = parse(&body)?;
-    let command = Command { verb, deployment, actor };
+    let Word { deployment, place, actor } = parse(&body)?;
+    let command = Command { verb, deployment, place, actor };
     state.engine.command(&scope, command).await.map_err(|error| Problem::of(error, &scope))?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -12,8 +12,8 @@ use tidegate_server::{End, State, client::Client};
 use tidegate_store::MemoryStore;
 use tidegate_targets::{Target, TargetError};
 use tidegate_types::{
-    DeploymentId, Epoch, LogLine, Observation, Plan, ReleaseId, RevisionId, RouteTable, Scope,
-    WantedRevision, data_plane::Traffic,
+    DeploymentId, Epoch, Generation, LogLine, Observation, Plan, ReleaseId, RevisionId, RouteTable,
+    Scope, WantedRevision, data_plane::Traffic,
 };
 use tokio::{
     sync::{Notify, watch},
@@ -25,7 +25,12 @@ struct Nothing(watch::Sender<u64>);
 
 #[async_trait]
 impl Target for Nothing {
-    async fn apply(&self, _: &Scope, _: &[WantedRevision]) -> Result<(), TargetError> {
+    async fn apply(
+        &self,
+        _: &Scope,
+        _: Generation,
+        _: &[WantedRevision],
+    ) -> Result<(), TargetError> {
         Ok(())
     }
 

@@ -27,8 +27,8 @@ use std::{
 
 use async_trait::async_trait;
 use tidegate_types::{
-    Digest, Epoch, LogLine, Observation, RevisionId, RouteTable, Scope, Timestamp, WantedRevision,
-    Workload,
+    Digest, Epoch, Generation, LogLine, Observation, RevisionId, RouteTable, Scope, Timestamp,
+    WantedRevision, Workload,
     data_plane::{Traffic, Upstream},
 };
 use tokio::{sync::watch, task::AbortHandle};
@@ -231,8 +231,21 @@ impl ProcessTarget {
 
 #[async_trait]
 impl Target for ProcessTarget {
-    async fn apply(&self, scope: &Scope, wanted: &[WantedRevision]) -> Result<(), TargetError> {
+    async fn apply(
+        &self,
+        scope: &Scope,
+        generation: Generation,
+        wanted: &[WantedRevision],
+    ) -> Result<(), TargetError> {
         let handle = self.scope(scope);
+        handle.shared.want(generation, wanted).map_err(|newer| TargetError {
+            operation: format!("change what runs in {scope}"),
+            reason: format!(
+                "a newer list of revisions is followed: generation {newer}, not {generation}"
+            ),
+            retry: false,
+            effect: Effect::None,
+        })?;
         // Known to the router from now on, so that routes may name it before it has an instance.
         handle.publisher.update(|upstreams| {
             for wanted in wanted {
@@ -245,7 +258,7 @@ impl Target for ProcessTarget {
                 });
             }
         });
-        handle.shared.want(wanted);
+        handle.shared.wake().notify_one();
         Ok(())
     }
 

@@ -2,13 +2,13 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tidegate_types::{Observation, RouteFacts, WantedRevision};
+use tidegate_types::{Generation, Observation, RouteFacts, WantedRevision};
 use tokio::sync::{Notify, watch};
 
 /// What is wanted and what was seen.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    wanted: Mutex<Option<Arc<[WantedRevision]>>>,
+    wanted: Mutex<Option<(Generation, Arc<[WantedRevision]>)>>,
     observation: Mutex<Observation>,
     changes: watch::Sender<u64>,
     wake: Arc<Notify>,
@@ -34,16 +34,26 @@ impl Shared {
 
     /// None while nobody has said so since the control plane started.
     pub(crate) fn wanted(&self) -> Option<Arc<[WantedRevision]>> {
-        lock(&self.wanted).clone()
+        lock(&self.wanted).as_ref().map(|(_, wanted)| Arc::clone(wanted))
     }
 
-    pub(crate) fn want(&self, wanted: &[WantedRevision]) {
-        *lock(&self.wanted) = Some(wanted.into());
-        self.wake.notify_one();
+    /// Takes the list, unless a newer one is followed; that one's generation is the error.
+    pub(crate) fn want(
+        &self,
+        generation: Generation,
+        wanted: &[WantedRevision],
+    ) -> Result<(), Generation> {
+        let mut known = lock(&self.wanted);
+        if let Some((newer, _)) = known.as_ref().filter(|(known, _)| *known > generation) {
+            return Err(*newer);
+        }
+        *known = Some((generation, wanted.into()));
+        Ok(())
     }
 
     pub(crate) fn observation(&self) -> Observation {
-        lock(&self.observation).clone()
+        let generation = lock(&self.wanted).as_ref().map(|(generation, _)| *generation);
+        Observation { generation, ..lock(&self.observation).clone() }
     }
 
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {

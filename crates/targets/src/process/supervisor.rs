@@ -82,7 +82,11 @@ impl Supervisor {
         });
         let revisions =
             self.revisions.iter().map(|(id, revision)| (id.clone(), revision.facts())).collect();
-        self.shared.observed(Observation { revisions, routes: self.publisher.facts() });
+        self.shared.observed(Observation {
+            revisions,
+            routes: self.publisher.facts(),
+            generation: None,
+        });
     }
 
     /// Supervises for ever.

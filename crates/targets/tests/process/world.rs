@@ -13,10 +13,10 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tidegate_targets::{Options, ProcessTarget, Target, inherited_environment};
 use tidegate_types::{
-    ComponentName, Digest, Duration, Epoch, HealthCheck, Listen, LogLimits, Observation, Probe,
-    ProcessSpec, ReleaseId, RevisionFacts, RevisionId, RevisionSpec, RouteEntry, RouteRule,
-    RouteTable, Scope, Share, StaticSpec, StopPolicy, Timestamp, WantedRevision, WeightedRevision,
-    Workload,
+    ComponentName, Digest, Duration, Epoch, Generation, HealthCheck, Listen, LogLimits,
+    Observation, Probe, ProcessSpec, ReleaseId, RevisionFacts, RevisionId, RevisionSpec,
+    RouteEntry, RouteRule, RouteTable, Scope, Share, StaticSpec, StopPolicy, Timestamp,
+    WantedRevision, WeightedRevision, Workload,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -81,7 +81,7 @@ impl World {
     }
 
     pub(crate) async fn apply(&self, wanted: &[WantedRevision]) {
-        self.target().apply(&self.scope, wanted).await.unwrap();
+        self.target().apply(&self.scope, Generation::default(), wanted).await.unwrap();
     }
 
     pub(crate) async fn observe(&self) -> Observation {
