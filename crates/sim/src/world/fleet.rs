@@ -1,0 +1,302 @@
+//! Everything of one scope that runs.
+
+use std::collections::BTreeMap;
+
+use rand::{SeedableRng as _, rngs::Xoshiro256PlusPlus};
+use tidegate_types::{
+    Counters, Epoch, Generation, Observation, RevisionId, RevisionSpec, RouteRefusal, RouteTable,
+    Share, Timestamp, WantedRevision, data_plane::Traffic,
+};
+
+use super::{
+    Behaviour, Tally,
+    revision::Revision,
+    users::{Answering, Users},
+};
+
+/// What a fleet is made with.
+pub struct Settings {
+    /// Of everything that is drawn.
+    pub seed: u64,
+    /// Requests per second to each component that takes some.
+    pub rate: f64,
+    /// Whether latencies are drawn.
+    pub latencies: bool,
+    /// How the instances of a revision behave.
+    pub behaviour: Box<dyn Fn(&RevisionSpec) -> Behaviour + Send + Sync>,
+    /// What the engine's clock says at the start.
+    pub began: Timestamp,
+}
+
+/// Instances, the route table in force, and the requests.
+pub struct Fleet {
+    behaviour: Box<dyn Fn(&RevisionSpec) -> Behaviour + Send + Sync>,
+    users: Users,
+    now: u64,
+    clock: Timestamp,
+    revisions: BTreeMap<RevisionId, Revision>,
+    generation: Option<Generation>,
+    table: Option<RouteTable>,
+    /// Whether the proxy has told the control plane what it has in force.
+    proxy_up: bool,
+    refused: Option<RouteRefusal>,
+    counters: BTreeMap<RevisionId, Counters>,
+    tallies: BTreeMap<RevisionId, Tally>,
+    unanswered: u64,
+    changes: u64,
+}
+
+impl Fleet {
+    /// An empty one, at time 0.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let random = Xoshiro256PlusPlus::seed_from_u64(settings.seed);
+        Self {
+            behaviour: settings.behaviour,
+            users: Users::new(settings.rate, settings.latencies, random),
+            now: 0,
+            clock: settings.began,
+            revisions: BTreeMap::new(),
+            generation: None,
+            table: None,
+            proxy_up: true,
+            refused: None,
+            counters: BTreeMap::new(),
+            tallies: BTreeMap::new(),
+            unanswered: 0,
+            changes: 0,
+        }
+    }
+
+    /// The time, in milliseconds from the start.
+    #[must_use]
+    pub const fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// What the engine's clock says now.
+    #[must_use]
+    pub const fn clock(&self) -> Timestamp {
+        self.clock
+    }
+
+    /// A number that grows whenever [`Self::observe`] would answer something new.
+    #[must_use]
+    pub const fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// The engine's clock goes forward, and nothing else moves.
+    pub fn jump(&mut self, millis: u64) {
+        self.clock = self.clock.after(tidegate_types::Duration::from_millis(millis));
+    }
+
+    /// Follows a list of revisions, unless a newer one is followed: the error is its generation.
+    pub fn apply(
+        &mut self,
+        generation: Generation,
+        wanted: &[WantedRevision],
+    ) -> Result<(), Generation> {
+        if let Some(newer) = self.generation.filter(|known| *known > generation) {
+            return Err(newer);
+        }
+        self.generation = Some(generation);
+        for (id, revision) in &mut self.revisions {
+            revision.leaving = !wanted.iter().any(|wanted| wanted.id == *id);
+        }
+        for wanted in wanted {
+            let behaviour = &self.behaviour;
+            let revision = self
+                .revisions
+                .entry(wanted.id.clone())
+                .or_insert_with(|| Revision::new(wanted.clone(), behaviour(&wanted.spec)));
+            revision.wanted = wanted.clone();
+        }
+        self.settle();
+        Ok(())
+    }
+
+    /// Puts a table in force. An older one is refused, and one that names what is not known.
+    pub fn route(&mut self, table: &RouteTable) -> Result<(), String> {
+        if let Some(newer) = self.table.as_ref().filter(|known| known.epoch > table.epoch) {
+            return Err(format!("route table {} was put in force since", newer.epoch));
+        }
+        let named = table.routes.iter().flat_map(|route| &route.backends);
+        for backend in named {
+            if !self.revisions.contains_key(&backend.revision) {
+                return Err(format!("revision {} is not known", backend.revision));
+            }
+        }
+        if self.table.as_ref() != Some(table) {
+            self.table = Some(table.clone());
+            self.changes += 1;
+        }
+        if self.refused.take().is_some() {
+            self.changes += 1;
+        }
+        Ok(())
+    }
+
+    /// The proxy refuses a table for good.
+    pub fn refuse(&mut self, epoch: Epoch, reason: &str) {
+        self.refused = Some(RouteRefusal { epoch, reason: reason.to_owned() });
+        self.changes += 1;
+    }
+
+    /// The proxy dies, or is back with its last table and counters at zero.
+    pub fn set_proxy(&mut self, up: bool) {
+        if self.proxy_up != up {
+            self.proxy_up = up;
+            self.counters.clear();
+            self.changes += 1;
+        }
+    }
+
+    /// An instance of what has the largest share is killed. Says whether there was one.
+    pub fn kill_one(&mut self) -> bool {
+        let table = self.table.as_ref();
+        let mut named: Vec<(Share, RevisionId)> = table
+            .into_iter()
+            .flat_map(|table| &table.routes)
+            .flat_map(|route| &route.backends)
+            .map(|backend| (backend.share, backend.revision.clone()))
+            .collect();
+        named.sort();
+        let (now, clock) = (self.now, self.clock);
+        let killed = named.iter().rev().any(|(_, id)| {
+            self.revisions.get_mut(id).is_some_and(|revision| revision.kill_one(clock, now))
+        });
+        if killed {
+            self.settle();
+        }
+        killed
+    }
+
+    /// The next moment at which something changes by itself.
+    #[must_use]
+    pub fn next_change(&self) -> Option<u64> {
+        self.revisions.values().filter_map(|revision| revision.next_change(self.now)).min()
+    }
+
+    /// Lets time pass up to `to`.
+    pub fn advance(&mut self, to: u64) {
+        while self.now < to {
+            let next = self.next_change().map_or(to, |next| next.min(to));
+            self.serve(next - self.now);
+            self.clock = self.clock.after(tidegate_types::Duration::from_millis(next - self.now));
+            self.now = next;
+            self.settle();
+        }
+    }
+
+    fn settle(&mut self) {
+        for revision in self.revisions.values_mut() {
+            revision.settle(self.now, self.clock);
+        }
+        self.revisions.retain(|_, revision| !(revision.leaving && revision.instances.is_empty()));
+        self.changes += 1;
+    }
+
+    /// The requests of so many milliseconds.
+    fn serve(&mut self, millis: u64) {
+        let Some(table) = &self.table else { return };
+        let mut seen: Option<&str> = None;
+        for route in &table.routes {
+            // Entries of one component under different rules stand for the same visitors.
+            if seen == Some(route.component.as_str()) {
+                continue;
+            }
+            seen = Some(route.component.as_str());
+            let requests = self.users.arrive(millis);
+            if requests == 0 {
+                continue;
+            }
+            let answering: Vec<Answering<'_>> = route
+                .backends
+                .iter()
+                .filter_map(|backend| {
+                    let revision = self.revisions.get(&backend.revision)?;
+                    (revision.ready(self.now) > 0 && backend.share > Share::NONE).then(|| {
+                        let (error_rate, median_latency) = revision.quality(self.now);
+                        Answering {
+                            revision: &backend.revision,
+                            weight: backend.share.fraction(),
+                            error_rate,
+                            median_latency,
+                        }
+                    })
+                })
+                .collect();
+            if answering.is_empty() || !self.proxy_up {
+                self.unanswered += requests;
+                continue;
+            }
+            self.users.send(requests, &answering, &mut self.counters, &mut self.tallies);
+        }
+    }
+
+    /// What a look finds.
+    #[must_use]
+    pub fn observe(&self) -> Observation {
+        let mut observation = Observation {
+            revisions: self
+                .revisions
+                .iter()
+                .map(|(id, revision)| (id.clone(), revision.facts(self.now)))
+                .collect(),
+            generation: self.generation,
+            ..Observation::default()
+        };
+        if self.proxy_up {
+            observation.routes.epoch = self.table.as_ref().map(|table| table.epoch);
+            observation.routes.refused.clone_from(&self.refused);
+        }
+        observation
+    }
+
+    /// What the proxy has counted; none while it is down.
+    #[must_use]
+    pub fn traffic(&self) -> Option<Traffic> {
+        self.proxy_up.then(|| Traffic {
+            revisions: self.counters.clone(),
+            unanswered: self.unanswered,
+            ..Traffic::default()
+        })
+    }
+
+    /// The table in force.
+    #[must_use]
+    pub const fn table(&self) -> Option<&RouteTable> {
+        self.table.as_ref()
+    }
+
+    /// Of the list of revisions that is followed.
+    #[must_use]
+    pub const fn generation(&self) -> Option<Generation> {
+        self.generation
+    }
+
+    /// What became of the requests to each revision.
+    #[must_use]
+    pub const fn tallies(&self) -> &BTreeMap<RevisionId, Tally> {
+        &self.tallies
+    }
+
+    /// Requests that nobody answered.
+    #[must_use]
+    pub const fn unanswered(&self) -> u64 {
+        self.unanswered
+    }
+
+    /// The share of a revision in the table in force.
+    #[must_use]
+    pub fn share(&self, revision: &RevisionId) -> Share {
+        let routes = self.table.iter().flat_map(|table| &table.routes);
+        routes
+            .flat_map(|route| &route.backends)
+            .filter(|backend| backend.revision == *revision)
+            .map(|backend| backend.share)
+            .max()
+            .unwrap_or_default()
+    }
+}

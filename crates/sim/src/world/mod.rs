@@ -1,0 +1,13 @@
+//! The world around the control plane: instances, the proxy, and the people who send requests.
+//!
+//! Time moves only when told, in whole milliseconds, from event to event.
+
+mod behaviour;
+mod fleet;
+mod instance;
+mod revision;
+mod users;
+
+pub use behaviour::Behaviour;
+pub use fleet::{Fleet, Settings};
+pub use users::Tally;
