@@ -3,7 +3,7 @@
 CARGO ?= cargo
 PYTHON ?= python3
 
-.PHONY: help demo test check real bench fmt docs clean
+.PHONY: help demo test check real mutants bench fmt docs clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -33,6 +33,9 @@ check: ## Hold the rules: format, lints, licences, walls, generated pages
 real: ## Deploy a real application under traffic (needs Python and the network)
 	$(CARGO) build --bin tidegate
 	$(PYTHON) tests/real/datasette.py
+
+mutants: ## Break core, plan and analysis in every way and see the tests fail (PACKAGE=plan for one)
+	$(PYTHON) tests/mutants/run.py
 
 bench: ## Measure what is promised: one table, the machine's load beside each figure
 	$(CARGO) build --release --bin tidegate --bin tidegate-testapp --bin tidegate-bench
