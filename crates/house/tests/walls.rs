@@ -13,7 +13,8 @@ use tidegate_house::{
 const WALLS: &[(&str, &[&str], &[&str])] = &[
     ("types", &[], &[]),
     ("analysis", &["types"], &[]),
-    ("core", &["types"], &["manifest", "plan"]),
+    ("core", &["types"], &["invariants", "manifest", "plan"]),
+    ("invariants", &["core", "types"], &[]),
     ("manifest", &["types"], &[]),
     ("plan", &["manifest", "types"], &[]),
     ("store", &["types"], &[]),
@@ -45,7 +46,7 @@ const WALLS: &[(&str, &[&str], &[&str])] = &[
 const BINARY: &str = "cli";
 
 /// Crates that only compute: the same input gives the same output, on any machine, at any time.
-const PURE: &[&str] = &["analysis", "core", "manifest", "plan", "types"];
+const PURE: &[&str] = &["analysis", "core", "invariants", "manifest", "plan", "types"];
 
 /// All that a pure crate may be built on besides the workspace.
 const PURE_DEPENDENCIES: &[&str] = &["saphyr-parser", "serde", "serde_json", "strsim", "thiserror"];
