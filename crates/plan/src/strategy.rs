@@ -108,14 +108,14 @@ fn rolling(replicas: u32, stable: u32, max_surge: u32, max_unavailable: u32) -> 
         // A static site: nothing to count.
         return vec![Step::Scale { instances: 0 }, Step::Shift { share: Share::ALL }];
     }
-    while new < replicas || old > 0 {
+    // The last new ones leave no reason for an old one to stay.
+    while new < replicas {
         let grown = replicas.min((replicas + max_surge).saturating_sub(old)).max(new);
         if grown > new {
             new = grown;
             steps.push(Step::Scale { instances: new });
         }
         let shrunk = replicas.saturating_sub(max_unavailable).saturating_sub(new).min(old);
-        let shrunk = if new == replicas { 0 } else { shrunk };
         if shrunk < old {
             old = shrunk;
             if new > 0 {
