@@ -20,7 +20,7 @@ const WALLS: &[(&str, &[&str], &[&str])] = &[
     ("store", &["types"], &[]),
     ("shim", &["types"], &[]),
     ("proxy", &["types"], &[]),
-    ("targets", &["proxy", "shim", "types"], &["testapp"]),
+    ("targets", &["proxy", "shim", "types"], &["conformance", "testapp"]),
     ("release", &["manifest", "shim", "types"], &[]),
     (
         "engine",
@@ -37,6 +37,7 @@ const WALLS: &[(&str, &[&str], &[&str])] = &[
         ],
         &["testapp"],
     ),
+    ("conformance", &["store", "targets", "types"], &[]),
     ("house", &["manifest"], &[]),
     ("testapp", &["proxy", "shim"], &[]),
     ("bench", &["core", "engine", "server", "store", "types"], &[]),

@@ -17,15 +17,26 @@ use tokio::sync::watch;
 pub use process::{Options, ProcessTarget, inherited_environment};
 
 /// What runs revisions and moves traffic between them.
+///
+/// Each scope stands for itself. Calls may be made at once; then they happen in some order. All of
+/// this is tried by the suite of `tidegate-conformance`, which every target has to pass.
 #[async_trait]
 pub trait Target: Send + Sync {
     /// Makes `wanted` the whole of what runs in `scope`: starts, shrinks and stops instances until
     /// it is so. Returns when the wish is taken, not when it is fulfilled; [`Self::observe`] tells
-    /// how far it is. Revisions that are not named are drained, stopped and forgotten. A list with
-    /// a smaller generation than the one that is followed is refused.
+    /// how far it is. From then on a route table may name these revisions. Revisions that are not
+    /// named are drained, stopped and forgotten: first no new request comes to them, then those in
+    /// flight are waited for as long as the revision says.
+    ///
+    /// A list with a smaller generation than the one that is followed is refused for good and
+    /// changes nothing; one with the same generation takes its place, whatever it says.
+    /// [`Observation::generation`] tells which is followed. A target that was just made over a
+    /// place where something runs follows the list of its predecessor, or says that it follows
+    /// none; then it starts and retires nothing, and takes the first list that it is told.
     ///
     /// Dropped before its end, a call may have taken effect or not, and never takes effect after a
-    /// later call was answered. The same holds for [`Self::route`].
+    /// later call of the same kind for the same scope has succeeded. The same holds for
+    /// [`Self::route`], and for calls that failed with [`Effect::Maybe`].
     async fn apply(
         &self,
         scope: &Scope,
@@ -33,14 +44,21 @@ pub trait Target: Send + Sync {
         wanted: &[WantedRevision],
     ) -> Result<(), TargetError>;
 
-    /// Puts the table in force and returns when every new request follows it. A table with a
-    /// smaller epoch than the one in force is refused.
+    /// Puts the table in force and returns when every new request follows it.
+    ///
+    /// A table with a smaller epoch than the one in force is refused for good and changes nothing,
+    /// also by a target that was just made, as long as the data plane lives. One that names a
+    /// revision of which no list speaks, or which was forgotten since, changes nothing and may be
+    /// tried again. When the data plane does not answer, the table may be in force; what is true is
+    /// found out without anybody asking, and observed.
     async fn route(&self, table: &RouteTable) -> Result<Epoch, TargetError>;
 
-    /// Looks at a scope. Never waits for an instance or a network.
+    /// Looks at a scope. Never waits for an instance or a network. What another call answered is
+    /// seen by every look after it.
     async fn observe(&self, scope: &Scope) -> Result<Observation, TargetError>;
 
-    /// What was counted for each revision of a scope.
+    /// What was counted for each revision of a scope. Counters do not fall as long as the data plane
+    /// lives and the revision is wanted.
     async fn traffic(&self, scope: &Scope) -> Result<Traffic, TargetError>;
 
     /// The last `lines` lines of output of each instance of these revisions, oldest first.

@@ -218,7 +218,7 @@ impl ProcessTarget {
             tokio::spawn(async move {
                 publisher
                     .follow(|| {
-                        shared.routed(publisher.facts());
+                        shared.routed(|| publisher.facts());
                         shared.wake().notify_one();
                     })
                     .await;
@@ -265,7 +265,7 @@ impl Target for ProcessTarget {
     async fn route(&self, table: &RouteTable) -> Result<Epoch, TargetError> {
         let handle = self.scope(&table.scope);
         let result = handle.publisher.route(table).await;
-        handle.shared.routed(handle.publisher.facts());
+        handle.shared.routed(|| handle.publisher.facts());
         handle.shared.wake().notify_one();
         result
     }

@@ -59,6 +59,17 @@ struct Confirmed {
     facts: RouteFacts,
 }
 
+/// Wakes the follower when it is dropped, unless it was emptied.
+struct Unsettled<'a>(Option<&'a Notify>);
+
+impl Drop for Unsettled<'_> {
+    fn drop(&mut self) {
+        if let Some(changed) = self.0 {
+            changed.notify_one();
+        }
+    }
+}
+
 enum Fault {
     Unreachable { reason: String, effect: Effect },
     Refused(Refusal),
@@ -153,8 +164,13 @@ impl Publisher {
         let table = table_of(routes, &lock(&self.upstreams))
             .map_err(|reason| failed(reason, true, Effect::None))?;
         publication.base = Some(table);
+        // Given up or not answered, it may be in force all the same: the follower finds out.
+        let mut unsettled = Unsettled(Some(&self.changed));
         match self.synchronise(&mut publication).await {
-            Ok(()) => Ok(routes.epoch),
+            Ok(()) => {
+                unsettled.0 = None;
+                Ok(routes.epoch)
+            }
             Err(Fault::Unreachable { reason, effect }) => Err(failed(reason, true, effect)),
             Err(Fault::Refused(refusal)) => Err(failed(refusal.to_string(), false, Effect::None)),
         }

@@ -1,8 +1,13 @@
 //! What the calls on a scope and its task share.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
-use tidegate_types::{Generation, Observation, RouteFacts, WantedRevision};
+use tidegate_types::{
+    Generation, Observation, RevisionFacts, RevisionId, RouteFacts, WantedRevision,
+};
 use tokio::sync::{Notify, watch};
 
 /// What is wanted and what was seen.
@@ -48,24 +53,35 @@ impl Shared {
             return Err(*newer);
         }
         *known = Some((generation, wanted.into()));
+        // While the list is locked, so that of two calls the newer one's generation stays.
+        self.change(|seen| seen.generation = Some(generation));
         Ok(())
     }
 
     pub(crate) fn observation(&self) -> Observation {
-        let generation = lock(&self.wanted).as_ref().map(|(generation, _)| *generation);
-        Observation { generation, ..lock(&self.observation).clone() }
+        lock(&self.observation).clone()
     }
 
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 
-    pub(crate) fn observed(&self, observation: Observation) {
-        self.change(|known| *known = observation);
+    /// `routes` is asked while the observation is locked: what was asked before could be put in
+    /// the place of something newer.
+    pub(crate) fn observed(
+        &self,
+        revisions: BTreeMap<RevisionId, RevisionFacts>,
+        routes: impl FnOnce() -> RouteFacts,
+    ) {
+        self.change(|seen| {
+            seen.revisions = revisions;
+            seen.routes = routes();
+        });
     }
 
-    pub(crate) fn routed(&self, facts: RouteFacts) {
-        self.change(|known| known.routes = facts);
+    /// `routes` is asked as in [`Self::observed`].
+    pub(crate) fn routed(&self, routes: impl FnOnce() -> RouteFacts) {
+        self.change(|seen| seen.routes = routes());
     }
 
     /// Nothing runs, and nothing will be started.

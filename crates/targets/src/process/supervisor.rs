@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidegate_types::{Observation, RevisionId, Scope, WantedRevision};
+use tidegate_types::{RevisionId, Scope, WantedRevision};
 use tokio::{sync::Notify, task::JoinSet};
 
 use super::{
@@ -82,11 +82,7 @@ impl Supervisor {
         });
         let revisions =
             self.revisions.iter().map(|(id, revision)| (id.clone(), revision.facts())).collect();
-        self.shared.observed(Observation {
-            revisions,
-            routes: self.publisher.facts(),
-            generation: None,
-        });
+        self.shared.observed(revisions, || self.publisher.facts());
     }
 
     /// Supervises for ever.
@@ -305,10 +301,21 @@ impl Supervisor {
     /// Forgets revisions that nobody wants and of which nothing runs.
     fn forget(&mut self, wanted: Option<&[WantedRevision]>) {
         let Some(wanted) = wanted else { return };
+        let names = |wanted: &[WantedRevision], id: &RevisionId| {
+            wanted.iter().any(|wanted| wanted.id == *id)
+        };
         self.revisions.retain(|id, revision| {
-            if !revision.instances.is_empty() || wanted.iter().any(|wanted| wanted.id == *id) {
+            if !revision.instances.is_empty() || names(wanted, id) {
                 return true;
             }
+            // A table that names it from now on names something unknown, unless it was wanted
+            // again since: that is looked at where nobody can be just about to say so.
+            self.publisher.update(|upstreams| {
+                let latest = self.shared.wanted();
+                if !latest.is_some_and(|latest| names(&latest, id)) {
+                    upstreams.remove(id);
+                }
+            });
             if let Err(error) = revision.put_aside(&self.context) {
                 tracing::warn!(%error, revision = %id, "its folder could not be removed");
             }

@@ -35,11 +35,16 @@ pub(crate) struct World {
 impl World {
     /// A new home with a target.
     pub(crate) fn new() -> Self {
-        let folder = tempfile::Builder::new().prefix("tg").tempdir().unwrap();
-        fs::create_dir_all(folder.path().join("artifacts/app")).unwrap();
-        let mut world = Self { folder, target: None, scope: "shop/production".parse().unwrap() };
+        let mut world = Self::without_target();
         world.start();
         world
+    }
+
+    /// A new home.
+    pub(crate) fn without_target() -> Self {
+        let folder = tempfile::Builder::new().prefix("tg").tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("artifacts/app")).unwrap();
+        Self { folder, target: None, scope: "shop/production".parse().unwrap() }
     }
 
     /// A control plane comes up.
@@ -163,11 +168,17 @@ impl World {
 
     /// The lines that the app reported, as `(what, pid)`.
     pub(crate) fn reports(&self) -> Vec<(String, u32)> {
+        let lines = self.reported_lines().into_iter();
+        lines.map(|(what, _, pid)| (what, pid)).collect()
+    }
+
+    /// The lines that the app reported, as `(what, instance, pid)`.
+    pub(crate) fn reported_lines(&self) -> Vec<(String, String, u32)> {
         let text = fs::read_to_string(self.path("report")).unwrap_or_default();
         text.lines()
             .filter_map(|line| {
-                let mut words = line.split(' ');
-                Some((words.next()?.to_owned(), words.nth(1)?.parse().ok()?))
+                let mut words = line.split(' ').map(str::to_owned);
+                Some((words.next()?, words.next()?, words.next()?.parse().ok()?))
             })
             .collect()
     }
@@ -187,7 +198,7 @@ impl World {
     }
 
     /// Every process that names our folder.
-    fn processes(&self) -> Vec<(u32, String)> {
+    pub(crate) fn processes(&self) -> Vec<(u32, String)> {
         let name = self.folder.path().to_string_lossy().into_owned();
         fs::read_dir("/proc")
             .unwrap()
@@ -201,12 +212,12 @@ impl World {
             .collect()
     }
 
-    fn end_everything(&mut self) {
+    pub(crate) fn end_everything(&mut self) {
         self.target = None;
         let deadline = Instant::now() + LIMIT;
         loop {
-            for revision in folders(&self.home().join("instances/shop/production")) {
-                for instance in folders(&revision) {
+            for environment in folders(&self.home().join("instances/shop")) {
+                for instance in folders(&environment).iter().flat_map(|folder| folders(folder)) {
                     let _ = tidegate_shim::kill(&instance);
                     let _ = tidegate_shim::look(&instance);
                 }

@@ -1,0 +1,14 @@
+//! What every store and every target promises, as tests that any of them can run.
+//!
+//! A promise is an async function whose name says it. It takes a place in which the
+//! implementation lives (a [`store::Place`], a [`target::Harness`]) and panics when the promise is
+//! broken. The macros [`store_suite`] and [`target_suite`] make a test of each.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "all of this is tests: one that panics says what was broken and where"
+)]
+
+pub mod store;
+pub mod target;

@@ -1,0 +1,1 @@
+//! What every [`Store`](tidegate_store::Store) promises.
