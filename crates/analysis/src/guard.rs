@@ -34,115 +34,199 @@ pub struct Evidence<'a> {
 /// and enough requests came. A limit that is met exactly is not breached. Best called right after a
 /// sample was taken: the time since the last one is time without evidence.
 #[must_use]
-pub fn read(guard: &Guard, evidence: &Evidence<'_>, now: Timestamp) -> GuardReading {
-    let (verdict, sentence) = match &guard.condition {
+pub fn judge(guard: &Guard, evidence: &Evidence<'_>, now: Timestamp) -> Judgement {
+    let found = match &guard.condition {
         Condition::ErrorRate { above, window, min_requests } => {
-            judge_traffic(evidence, *window, now)
-                .and_then(|found| judge_error_rate(&found, *above, *window, *min_requests))
+            judge_error_rate(evidence, now, *above, *window, *min_requests)
         }
         Condition::Latency { quantile, above, window, min_requests } => {
-            judge_traffic(evidence, *window, now)
-                .and_then(|found| judge_latency(&found, *quantile, *above, *window, *min_requests))
+            judge_latency(evidence, now, *quantile, *above, *window, *min_requests)
         }
         Condition::HealthCheckFailures { at_least } => {
-            let sentence = count(evidence.failed_checks.into(), "failed check") + " in a row";
-            Ok(judge_count(evidence.failed_checks, *at_least, &sentence))
+            Ok(Found::FailedChecks { number: evidence.failed_checks, limit: *at_least })
         }
         Condition::Restarts { at_least } => {
-            let sentence = count(evidence.restarts.into(), "unexpected exit");
-            Ok(judge_count(evidence.restarts, *at_least, &sentence))
+            Ok(Found::Exits { number: evidence.restarts, limit: *at_least })
         }
-    }
-    .unwrap_or_else(|missing| (Verdict::InsufficientEvidence, missing));
-    GuardReading { guard: guard.text.clone(), verdict, evidence: sentence }
+    };
+    Judgement(found)
 }
 
-/// What is missing for a verdict, as a sentence.
-type Missing = String;
-
-/// The window's counters, if it can be judged at all.
-fn judge_traffic(
-    evidence: &Evidence<'_>,
-    length: Duration,
-    now: Timestamp,
-) -> Result<Window, Missing> {
-    let since = evidence.since.ok_or_else(|| "the candidate has had no traffic yet".to_owned())?;
-    let watched = now.since(since);
-    if watched < length {
-        return Err(format!("watched for {} of {length}", in_whole_seconds(watched)));
+/// Judges `guard` and says so in words.
+#[must_use]
+pub fn read(guard: &Guard, evidence: &Evidence<'_>, now: Timestamp) -> GuardReading {
+    let judgement = judge(guard, evidence, now);
+    GuardReading {
+        guard: guard.text.clone(),
+        verdict: judgement.verdict(),
+        evidence: judgement.sentence(),
     }
-    let window = Window::collect(evidence.samples, length, now);
+}
+
+/// What a guard found, as numbers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Judgement(Result<Found, Missing>);
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Found {
+    ErrorRate { rate: f64, requests: u64, errors: u64, limit: f64, length: Duration },
+    Latency { quantile: Quantile, micros: u64, requests: u64, limit: u64, length: Duration },
+    FailedChecks { number: u32, limit: u32 },
+    Exits { number: u32, limit: u32 },
+}
+
+/// What is missing for a verdict.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Missing {
+    Traffic,
+    Time { watched: Duration, length: Duration },
+    Samples { covered: Duration, length: Duration },
+    Requests { requests: u64, needed: u64, length: Duration },
+    Latencies { length: Duration },
+    Limit { limit: f64 },
+}
+
+impl Judgement {
+    /// What the guard says.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        match &self.0 {
+            Err(_) => Verdict::InsufficientEvidence,
+            Ok(found) if found.is_breach() => Verdict::Fail,
+            Ok(_) => Verdict::Pass,
+        }
+    }
+
+    /// The numbers behind it, for people.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        match &self.0 {
+            Ok(found) => found.sentence(),
+            Err(missing) => missing.sentence(),
+        }
+    }
+}
+
+impl Found {
+    fn is_breach(&self) -> bool {
+        match self {
+            Self::ErrorRate { rate, limit, .. } => rate - limit > ROUNDING,
+            // Latencies are known to within a bucket. In the limit's own bucket nobody can tell on
+            // which side they were; only a whole bucket beyond is certainly above.
+            Self::Latency { micros, limit, .. } => {
+                Histogram::bucket(*micros) > Histogram::bucket(*limit)
+            }
+            Self::FailedChecks { number, limit } | Self::Exits { number, limit } => number >= limit,
+        }
+    }
+
+    fn sentence(&self) -> String {
+        match self {
+            Self::ErrorRate { rate, requests, errors, limit, length } => format!(
+                "{} of {} failed in the last {length} ({errors} failed); the limit is {}",
+                percent_beside(*rate, *limit, self.is_breach()),
+                count(*requests, "request"),
+                percent(*limit),
+            ),
+            Self::Latency { quantile, micros, requests, limit, length } => {
+                let shown = if self.is_breach() { *micros } else { *micros.min(limit) };
+                format!(
+                    "{quantile} was {} over {} in the last {length}; the limit is {}",
+                    latency(shown),
+                    count(*requests, "request"),
+                    latency(*limit),
+                )
+            }
+            Self::FailedChecks { number, limit } => {
+                format!(
+                    "{} in a row; the limit is {limit}",
+                    count((*number).into(), "failed check")
+                )
+            }
+            Self::Exits { number, limit } => {
+                format!("{}; the limit is {limit}", count((*number).into(), "unexpected exit"))
+            }
+        }
+    }
+}
+
+impl Missing {
+    fn sentence(&self) -> String {
+        match self {
+            Self::Traffic => "the candidate has had no traffic yet".to_owned(),
+            Self::Time { watched, length } => {
+                format!("watched for {} of {length}", in_whole_seconds(*watched))
+            }
+            Self::Samples { covered, length } => {
+                let covered = in_whole_seconds(*covered);
+                format!("requests were counted for only {covered} of the last {length}")
+            }
+            Self::Requests { requests, needed, length } => {
+                format!("{requests} of {} in the last {length}", count(*needed, "request"))
+            }
+            Self::Latencies { length } => format!("no latencies in the last {length}"),
+            Self::Limit { limit } => format!("{limit} is not a limit"),
+        }
+    }
+}
+
+/// Whether the window can be judged at all.
+fn watched(evidence: &Evidence<'_>, length: Duration, now: Timestamp) -> Result<(), Missing> {
+    let since = evidence.since.ok_or(Missing::Traffic)?;
+    let watched = now.since(since);
+    if watched < length { Err(Missing::Time { watched, length }) } else { Ok(()) }
+}
+
+fn covered(window: &Window, length: Duration) -> Result<(), Missing> {
     if window.covers(length) {
-        Ok(window)
+        Ok(())
     } else {
-        let covered = in_whole_seconds(window.covered);
-        Err(format!("requests were counted for only {covered} of the last {length}"))
+        Err(Missing::Samples { covered: window.covered, length })
     }
 }
 
 fn judge_error_rate(
-    window: &Window,
+    evidence: &Evidence<'_>,
+    now: Timestamp,
     limit: f64,
     length: Duration,
     min_requests: u64,
-) -> Result<(Verdict, String), Missing> {
-    let requests = window.counters.requests;
+) -> Result<Found, Missing> {
+    watched(evidence, length, now)?;
+    let window = Window::collect(evidence.samples, length, now, |_| {});
+    covered(&window, length)?;
+    let requests = window.requests;
     enough(requests, min_requests, length)?;
-    let Some(rate) = error_rate(&window.counters).filter(|_| limit.is_finite()) else {
-        return Err(format!("{limit} is not a limit"));
-    };
-    let is_above = rate - limit > ROUNDING;
-    let sentence = format!(
-        "{} of {} failed in the last {length} ({} failed); the limit is {}",
-        percent_beside(rate, limit, is_above),
-        count(requests, "request"),
-        window.counters.errors.min(requests),
-        percent(limit),
-    );
-    Ok((verdict(is_above), sentence))
+    let rate = error_rate(requests, window.errors).filter(|_| limit.is_finite());
+    let rate = rate.ok_or(Missing::Limit { limit })?;
+    Ok(Found::ErrorRate { rate, requests, errors: window.errors.min(requests), limit, length })
 }
 
 fn judge_latency(
-    window: &Window,
+    evidence: &Evidence<'_>,
+    now: Timestamp,
     quantile: Quantile,
     limit: Duration,
     length: Duration,
     min_requests: u64,
-) -> Result<(Verdict, String), Missing> {
-    let requests = window.counters.latency.count();
+) -> Result<Found, Missing> {
+    watched(evidence, length, now)?;
+    let mut latencies = Histogram::default();
+    let window = Window::collect(evidence.samples, length, now, |counters| {
+        latencies.merge(&counters.latency);
+    });
+    covered(&window, length)?;
+    let requests = latencies.count();
     enough(requests, min_requests, length)?;
-    let Some(found) = window.counters.latency.quantile(quantile.fraction()) else {
-        return Err(format!("no latencies in the last {length}"));
-    };
+    let micros = latencies.quantile(quantile.fraction()).ok_or(Missing::Latencies { length })?;
     let limit = limit.as_millis().saturating_mul(1_000);
-    // Latencies are known to within a bucket. In the limit's own bucket nobody can tell on which
-    // side they were; only a whole bucket beyond is certainly above.
-    let is_above = Histogram::bucket(found) > Histogram::bucket(limit);
-    let shown = if is_above { found } else { found.min(limit) };
-    let sentence = format!(
-        "{quantile} was {} over {} in the last {length}; the limit is {}",
-        latency(shown),
-        count(requests, "request"),
-        latency(limit),
-    );
-    Ok((verdict(is_above), sentence))
+    Ok(Found::Latency { quantile, micros, requests, limit, length })
 }
 
 /// Even where no minimum is asked for, nothing says nothing.
 fn enough(requests: u64, min_requests: u64, length: Duration) -> Result<(), Missing> {
     let needed = min_requests.max(1);
-    if requests >= needed {
-        return Ok(());
-    }
-    Err(format!("{requests} of {} in the last {length}", count(needed, "request")))
-}
-
-fn judge_count(found: u32, at_least: u32, sentence: &str) -> (Verdict, String) {
-    (verdict(found >= at_least), format!("{sentence}; the limit is {at_least}"))
-}
-
-fn verdict(is_breached: bool) -> Verdict {
-    if is_breached { Verdict::Fail } else { Verdict::Pass }
+    if requests >= needed { Ok(()) } else { Err(Missing::Requests { requests, needed, length }) }
 }
 
 /// Milliseconds are for machines, unless there is nothing else.

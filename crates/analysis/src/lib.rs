@@ -9,5 +9,5 @@ mod sentence;
 mod summary;
 mod window;
 
-pub use guard::{Evidence, read};
+pub use guard::{Evidence, Judgement, judge, read};
 pub use summary::{Summary, summary};

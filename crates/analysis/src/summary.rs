@@ -31,7 +31,7 @@ pub fn summary(samples: &[Sample]) -> Summary {
     Summary {
         requests: all.requests,
         errors: all.errors,
-        error_rate: error_rate(&all),
+        error_rate: error_rate(all.requests, all.errors),
         p50: quantile(Quantile::P50),
         p95: quantile(Quantile::P95),
         p99: quantile(Quantile::P99),
@@ -43,9 +43,8 @@ pub fn summary(samples: &[Sample]) -> Summary {
     clippy::cast_precision_loss,
     reason = "counts stay far below 2^52, and a rate of more is as good"
 )]
-pub(crate) fn error_rate(counters: &Counters) -> Option<f64> {
-    let errors = counters.errors.min(counters.requests);
-    (counters.requests > 0).then(|| errors as f64 / counters.requests as f64)
+pub(crate) fn error_rate(requests: u64, errors: u64) -> Option<f64> {
+    (requests > 0).then(|| errors.min(requests) as f64 / requests as f64)
 }
 
 #[cfg(test)]

@@ -5,8 +5,10 @@ use tidegate_types::{Counters, Duration, Sample, Timestamp};
 /// What was counted in the trailing window.
 #[derive(Debug)]
 pub(crate) struct Window {
-    /// All samples that count, together.
-    pub(crate) counters: Counters,
+    /// Requests of all samples that count.
+    pub(crate) requests: u64,
+    /// Of these, failed.
+    pub(crate) errors: u64,
     /// How much of the window they cover.
     pub(crate) covered: Duration,
 }
@@ -18,10 +20,18 @@ impl Window {
     /// the window's start, so that the first sample may begin before it. It counts as long as no
     /// more than a quarter of the window's length sticks out: a sample that spans a long time
     /// without looks would bring mostly what is long past, and is taken as a gap.
-    pub(crate) fn collect(samples: &[Sample], length: Duration, now: Timestamp) -> Self {
+    ///
+    /// `also` is given what each sample that counts has counted: whoever wants the latencies merges
+    /// them there, and nobody else pays for it.
+    pub(crate) fn collect(
+        samples: &[Sample],
+        length: Duration,
+        now: Timestamp,
+        mut also: impl FnMut(&Counters),
+    ) -> Self {
         let start =
             Timestamp::from_millis(now.as_millis().saturating_sub_unsigned(length.as_millis()));
-        let mut counters = Counters::default();
+        let (mut requests, mut errors): (u64, u64) = (0, 0);
         let mut covered: u64 = 0;
         let mut covered_until = start;
         for sample in samples {
@@ -33,14 +43,16 @@ impl Window {
             if whole.saturating_sub(inside.as_millis()) > length.as_millis() / 4 {
                 continue;
             }
-            counters.merge(&sample.counters);
+            requests = requests.saturating_add(sample.counters.requests);
+            errors = errors.saturating_add(sample.counters.errors);
+            also(&sample.counters);
             // Samples that overlap, which nobody should give, do not cover the same time twice.
             let end = sample.to.min(now);
             let fresh = end.since(sample.from.max(covered_until));
             covered = covered.saturating_add(fresh.as_millis());
             covered_until = covered_until.max(end);
         }
-        Self { counters, covered: Duration::from_millis(covered) }
+        Self { requests, errors, covered: Duration::from_millis(covered) }
     }
 
     /// Whether the samples cover at least nine tenths of `length`.
@@ -64,8 +76,8 @@ mod tests {
     /// Over a window of 4 s that ends at 10 s: requests and milliseconds covered.
     fn collect(samples: &[Sample]) -> (u64, u64) {
         let length = Duration::from_secs(4);
-        let window = Window::collect(samples, length, Timestamp::from_millis(10_000));
-        (window.counters.requests, window.covered.as_millis())
+        let window = Window::collect(samples, length, Timestamp::from_millis(10_000), |_| {});
+        (window.requests, window.covered.as_millis())
     }
 
     #[test]
@@ -100,8 +112,7 @@ mod tests {
     fn coverage_is_exact_at_nine_tenths() {
         let length = Duration::from_secs(10);
         for (covered, expected) in [(9_000, true), (8_999, false), (10_000, true), (0, false)] {
-            let window =
-                Window { counters: Counters::default(), covered: Duration::from_millis(covered) };
+            let window = Window { requests: 0, errors: 0, covered: Duration::from_millis(covered) };
             assert_eq!(window.covers(length), expected, "{covered}");
         }
     }

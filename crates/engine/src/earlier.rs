@@ -58,7 +58,8 @@ fn list(verified: &[tidegate_core::Verified]) -> String {
 }
 
 /// What is there, as the plan needs it.
-pub(crate) fn current(environment: &Environment) -> Current {
+#[must_use]
+pub fn current(environment: &Environment) -> Current {
     let spec = |revision: &RevisionId| {
         environment.revisions.get(revision).map(|wanted| (wanted.spec.clone(), wanted.replicas))
     };

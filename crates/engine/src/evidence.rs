@@ -1,14 +1,18 @@
-//! The samples of a deployment, and what its guards read from them.
+//! The samples of a deployment, and what its guards read from them: pure.
+//!
+//! Public so that a forecast judges by the very same evidence as a deployment does.
 
 use std::collections::BTreeMap;
 
 use tidegate_analysis::{Evidence, Summary};
 use tidegate_core::Environment;
-use tidegate_types::{Duration, GuardReading, Observation, RevisionId, Sample, Timestamp};
+use tidegate_types::{
+    Counters, Duration, GuardReading, Observation, RevisionId, Rollout, Sample, Timestamp, Verdict,
+};
 
 /// The samples that the guards of the deployment under way may need.
-#[derive(Debug, Default)]
-pub(crate) struct Samples {
+#[derive(Debug, Clone, Default)]
+pub struct Samples {
     by_revision: BTreeMap<RevisionId, Vec<Sample>>,
 }
 
@@ -18,14 +22,15 @@ const FRESH: Duration = Duration::from_millis(1_500);
 const SHOWN: Duration = Duration::from_mins(1);
 
 impl Samples {
-    pub(crate) fn add(&mut self, taken: Vec<(RevisionId, Sample)>) {
+    /// Takes the samples of one reading.
+    pub fn add(&mut self, taken: Vec<(RevisionId, Sample)>) {
         for (revision, sample) in taken {
             self.by_revision.entry(revision).or_default().push(sample);
         }
     }
 
     /// Drops what is older than `keep` before `now`.
-    pub(crate) fn forget(&mut self, keep: Duration, now: Timestamp) {
+    pub fn forget(&mut self, keep: Duration, now: Timestamp) {
         for samples in self.by_revision.values_mut() {
             samples.retain(|sample| now.since(sample.to) <= keep);
         }
@@ -52,7 +57,8 @@ impl Samples {
 }
 
 /// The longest window that a guard of the deployment under way looks back.
-pub(crate) fn longest_window(environment: &Environment) -> Duration {
+#[must_use]
+pub fn longest_window(environment: &Environment) -> Duration {
     let plan = environment.deployment.as_ref().and_then(|deployment| deployment.plan.as_ref());
     let windows = plan
         .into_iter()
@@ -62,13 +68,59 @@ pub(crate) fn longest_window(environment: &Environment) -> Duration {
     windows.max().unwrap_or(SHOWN).max(SHOWN)
 }
 
+/// What was counted between two readings of the proxy's counters.
+#[must_use]
+pub fn between(
+    from: Timestamp,
+    before: &BTreeMap<RevisionId, Counters>,
+    to: Timestamp,
+    after: &BTreeMap<RevisionId, Counters>,
+) -> Vec<(RevisionId, Sample)> {
+    let nothing = Counters::default();
+    after
+        .iter()
+        .map(|(revision, counters)| {
+            let before = before.get(revision).unwrap_or(&nothing);
+            (revision.clone(), Sample { from, to, counters: counters.since(before) })
+        })
+        .collect()
+}
+
 /// What every guard of every rollout that has begun says now.
-pub(crate) fn readings(
+#[must_use]
+pub fn readings(
     environment: &Environment,
     observation: &Observation,
     samples: &Samples,
     now: Timestamp,
 ) -> Vec<Vec<GuardReading>> {
+    of_each(environment, observation, samples, now, |rollout, evidence, until| {
+        rollout.guards.iter().map(|guard| tidegate_analysis::read(guard, evidence, until)).collect()
+    })
+}
+
+/// The verdicts of [`readings`] without their words, for whoever asks a hundred thousand times.
+#[must_use]
+pub fn verdicts(
+    environment: &Environment,
+    observation: &Observation,
+    samples: &Samples,
+    now: Timestamp,
+) -> Vec<Vec<Verdict>> {
+    of_each(environment, observation, samples, now, |rollout, evidence, until| {
+        let guards = rollout.guards.iter();
+        guards.map(|guard| tidegate_analysis::judge(guard, evidence, until).verdict()).collect()
+    })
+}
+
+/// Asks about every rollout that has begun, with what is known of its candidate.
+fn of_each<T>(
+    environment: &Environment,
+    observation: &Observation,
+    samples: &Samples,
+    now: Timestamp,
+    ask: impl Fn(&Rollout, &Evidence<'_>, Timestamp) -> Vec<T>,
+) -> Vec<Vec<T>> {
     let Some(deployment) = &environment.deployment else {
         return Vec::new();
     };
@@ -86,12 +138,7 @@ pub(crate) fn readings(
                 restarts: facts
                     .map_or(0, |facts| facts.exits.saturating_sub(progress.exits_before)),
             };
-            let until = samples.counted_until(&candidate.id, now);
-            rollout
-                .guards
-                .iter()
-                .map(|guard| tidegate_analysis::read(guard, &evidence, until))
-                .collect()
+            ask(rollout, &evidence, samples.counted_until(&candidate.id, now))
         })
         .collect()
 }

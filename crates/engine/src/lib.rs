@@ -13,7 +13,7 @@ mod clock;
 mod earlier;
 mod engine;
 mod error;
-mod evidence;
+pub mod evidence;
 mod performer;
 mod preparation;
 mod record;
@@ -22,10 +22,12 @@ mod sampler;
 mod view;
 
 pub use clock::{Anchor, Clock, SteadyClock};
+pub use earlier::current;
 pub use engine::Engine;
 pub use error::Error;
 pub use preparation::{Current, Prepare, Preparer, Progress};
 pub use request::{Command, DeploymentRequest, Verb, Wish};
+pub use sampler::PERIOD as SAMPLING_PERIOD;
 pub use view::{
     ComponentView, DeploymentView, EnvironmentView, GuardView, RevisionView, RolloutView,
     StepState, StepView, TrafficView,

@@ -10,10 +10,10 @@ use tokio::{
 };
 use tracing::debug;
 
-use crate::Clock;
+use crate::{Clock, evidence::between};
 
 /// Time between two readings.
-pub(crate) const PERIOD: Duration = Duration::from_millis(500);
+pub const PERIOD: Duration = Duration::from_millis(500);
 
 /// Sends the samples of every revision, each [`PERIOD`] while `wanted` says so. Ends when the other
 /// side does.
@@ -40,16 +40,7 @@ pub(crate) async fn sample(
             Ok(traffic) => {
                 let now = clock.now();
                 if let Some((from, before)) = base.take() {
-                    let nothing = Counters::default();
-                    let taken = traffic
-                        .revisions
-                        .iter()
-                        .map(|(revision, counters)| {
-                            let before = before.get(revision).unwrap_or(&nothing);
-                            let sample = Sample { from, to: now, counters: counters.since(before) };
-                            (revision.clone(), sample)
-                        })
-                        .collect();
+                    let taken = between(from, &before, now, &traffic.revisions);
                     if samples.send(taken).await.is_err() {
                         return;
                     }
