@@ -31,6 +31,9 @@ use crate::{
 /// How often a request that may be repeated is sent again after an endpoint broke off.
 const RESENDS: u8 = 2;
 
+/// The role of the revision that answers without a share when nobody who has one can be asked.
+const STAND_IN: &str = "stable";
+
 /// Answers a request.
 pub(crate) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Response<AnswerBody> {
     let busy = Busy::new(&client.activity);
@@ -92,6 +95,7 @@ async fn exchange(
         staying_with: None,
         tried: Vec::new(),
         failed: Vec::new(),
+        broke_off: false,
     };
     let table = client.scope.table();
     let route = search.route(&table).ok_or(Own::NoRoute)?;
@@ -206,6 +210,8 @@ struct Search<'a> {
     tried: Vec<Rc<Endpoint>>,
     /// Revisions none of whose endpoints could be reached.
     failed: Vec<Rc<Backend>>,
+    /// Somebody took the request and did not answer it.
+    broke_off: bool,
 }
 
 impl Search<'_> {
@@ -252,9 +258,10 @@ impl Search<'_> {
                 .iter()
                 .find(|backend| backend.revision.as_str() == name || backend.role == name);
             match named {
-                Some(backend) if has_failed(backend) => return Err(Own::BadGateway.into()),
-                Some(backend) if backend.is_ready() => return Ok(Rc::clone(backend)),
-                Some(_) => return Err(Own::NobodyReady.into()),
+                Some(backend) if backend.is_ready() && !has_failed(backend) => {
+                    return Ok(Rc::clone(backend));
+                }
+                Some(_) => return Err(self.nobody()),
                 // A component that has no candidate answers as usual when a candidate is asked
                 // for; a certain revision is that one or none.
                 None if name.contains('@') => return Err(Own::NoSuchRevision.into()),
@@ -273,11 +280,20 @@ impl Search<'_> {
             .backends
             .iter()
             .map(|backend| (backend.share, backend.is_ready() && !has_failed(backend)));
-        match pick::revision(choices, self.client.worker.random.next()) {
-            Some(index) => Ok(Rc::clone(&route.backends[index])),
-            None if self.failed.is_empty() => Err(Own::NobodyReady.into()),
-            None => Err(Own::BadGateway.into()),
+        if let Some(index) = pick::revision(choices, self.client.worker.random.next()) {
+            return Ok(Rc::clone(&route.backends[index]));
         }
+        // The share went to others, and none of them is there: who served before answers rather
+        // than nobody. What is new and has no share yet never does.
+        let former = |backend: &&Rc<Backend>| {
+            backend.role == STAND_IN && backend.is_ready() && !has_failed(backend)
+        };
+        route.backends.iter().find(former).map(Rc::clone).ok_or_else(|| self.nobody())
+    }
+
+    /// There is nobody left to ask. Whoever reads that nobody was ready may send it again.
+    fn nobody(&self) -> Refused {
+        if self.broke_off { Own::BadGateway.into() } else { Own::NobodyReady.into() }
     }
 
     /// Sends the request until somebody answers it or it may not be sent again.
@@ -333,6 +349,8 @@ impl Search<'_> {
                         return Err(Own::BadGateway.into());
                     };
                     resends -= 1;
+                    // A connection that was kept may have been closed before.
+                    self.broke_off |= is_new;
                     request = copy;
                     only_new = true;
                 }

@@ -44,6 +44,7 @@ pub struct ProxyBackend {
     /// Its share of the route's requests.
     pub share: Share,
     /// A name under which the header `Tidegate-Revision` asks for it, besides the revision's own.
+    /// The one called `stable` answers without a share when nobody who has one can be asked.
     pub role: String,
     /// Where the requests go.
     pub upstream: Upstream,

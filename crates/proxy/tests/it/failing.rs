@@ -2,11 +2,13 @@
 
 use std::{
     io::Write as _,
+    net::SocketAddr,
     sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     time::Duration,
 };
 
 use tidegate_proxy::Limits;
+use tidegate_types::data_plane::ProxyBackend;
 
 use crate::{
     harness::{Caller, Proxy, Stop, all, backend, eventually, get},
@@ -90,9 +92,59 @@ fn a_revision_that_cannot_be_reached_is_stood_in_for_and_blamed() {
     assert_eq!(proxy.counted("api@1"), (40, 0));
     // Who asks for it gets nothing else.
     let answer = caller.get_with("/", "Tidegate-Revision: api@2\r\n");
-    assert_eq!(answer.status, 502);
-    assert_eq!(answer.header("tidegate-reason"), Some("no-answer"));
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.header("tidegate-reason"), Some("nobody-ready"));
+    assert_eq!(answer.header("retry-after"), Some("1"));
     assert_eq!(proxy.counted("api@2"), (requests + 1, errors + 1));
+}
+
+#[test]
+fn who_served_before_answers_when_nobody_with_a_share_can_be_asked() {
+    let former = Application::saying("former");
+    let mut latest = Application::saying("latest");
+    let proxy = Proxy::start();
+    let after_the_shift = |endpoints: &[SocketAddr]| {
+        let role = |mut backend: ProxyBackend, role: &str| {
+            role.clone_into(&mut backend.role);
+            backend
+        };
+        all(vec![
+            role(backend("api@1", 0, &[former.address]), "stable"),
+            role(backend("api@2", 100, endpoints), "candidate"),
+        ])
+    };
+    let address = proxy.route(after_the_shift(&[latest.address]));
+    let mut caller = Caller::connect(address);
+    assert_eq!(caller.get("/").text(), "latest");
+    latest.kill();
+    // Before the table says that it is gone, and afterwards.
+    assert_eq!(caller.get("/").text(), "former");
+    assert_eq!(caller.post("/", "x").text(), "former");
+    proxy.route(after_the_shift(&[]));
+    assert_eq!(caller.get("/").text(), "former");
+    assert_eq!(proxy.counted("api@2").1, 2, "the failures are its own");
+    assert_eq!(proxy.counted("api@1"), (3, 0));
+    // It comes back, and has its share again.
+    let latest = Application::saying("latest");
+    proxy.route(after_the_shift(&[latest.address]));
+    assert_eq!(caller.get("/").text(), "latest");
+}
+
+#[test]
+fn what_is_new_does_not_stand_in_for_what_serves() {
+    let mut stable = Application::saying("stable");
+    let candidate = Application::saying("candidate");
+    let proxy = Proxy::start();
+    let address = proxy.route(all(vec![
+        backend("api@1", 100, &[stable.address]),
+        backend("api@2", 0, &[candidate.address]),
+    ]));
+    stable.kill();
+    for answer in [get(address, "/"), Caller::connect(address).post("/", "x")] {
+        assert_eq!(answer.status, 503);
+        assert_eq!(answer.header("tidegate-reason"), Some("nobody-ready"));
+    }
+    assert!(candidate.seen().is_empty());
 }
 
 #[test]
