@@ -12,3 +12,18 @@
 
 pub mod store;
 pub mod target;
+
+/// Every promise of `modules` is named by the macro in `suite`.
+#[cfg(test)]
+fn every_promise_is_listed(suite: &str, modules: &[(&str, &str)]) {
+    let mut promises = 0;
+    for (module, text) in modules {
+        for line in text.lines() {
+            let Some(rest) = line.strip_prefix("pub async fn ") else { continue };
+            let name = rest.split('(').next().unwrap_or(rest);
+            assert!(suite.contains(&format!("{module}::{name},")), "{module}::{name}");
+            promises += 1;
+        }
+    }
+    assert!(promises > 20, "{promises}");
+}

@@ -17,7 +17,7 @@ const WALLS: &[(&str, &[&str], &[&str])] = &[
     ("invariants", &["core", "types"], &[]),
     ("manifest", &["types"], &[]),
     ("plan", &["manifest", "types"], &[]),
-    ("store", &["types"], &[]),
+    ("store", &["types"], &["conformance"]),
     ("shim", &["types"], &[]),
     ("proxy", &["types"], &[]),
     ("targets", &["proxy", "shim", "types"], &["conformance", "testapp"]),

@@ -11,7 +11,9 @@ use serde_json::json;
 use tidegate_store::{Error, Options, SqliteStore, Store, Transition};
 use tidegate_types::RevisionId;
 
-use crate::sample::{at, counted, deployment, event, input, scope, transition};
+use tidegate_conformance::store::sample::{
+    at, counted, deployment, event, input, scope, transition,
+};
 
 const PLACE: &str = "shop/production";
 

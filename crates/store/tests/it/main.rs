@@ -3,7 +3,5 @@
 #![expect(clippy::unwrap_used, reason = "a test that unwraps an error says so and where")]
 
 mod conformance;
-mod differential;
 mod disk;
 mod process;
-mod sample;

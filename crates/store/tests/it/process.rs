@@ -10,7 +10,7 @@ use std::{
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tidegate_store::{Accepted, Error, SqliteStore, Store};
 
-use crate::sample::{input, scope};
+use tidegate_conformance::store::sample::{input, scope};
 
 const PLACE: &str = "shop/production";
 /// Tells a test of this program that it is the other process: where its store is.

@@ -8,15 +8,21 @@ use tidegate_types::{
     Counters, DeploymentId, DeploymentKind, Release, ReleaseId, Sample, Scope, Timestamp,
 };
 
-pub(crate) fn scope(text: &str) -> Scope {
+/// The scope of this name.
+#[must_use]
+pub fn scope(text: &str) -> Scope {
     text.parse().unwrap()
 }
 
-pub(crate) fn at(millis: i64) -> Timestamp {
+/// So many milliseconds after the beginning of time.
+#[must_use]
+pub fn at(millis: i64) -> Timestamp {
     Timestamp::from_millis(millis)
 }
 
-pub(crate) fn deployment(to: &str, key: Option<&str>) -> NewDeployment {
+/// A deployment that somebody asks for.
+#[must_use]
+pub fn deployment(to: &str, key: Option<&str>) -> NewDeployment {
     NewDeployment {
         key: key.map(str::to_owned),
         scope: scope(to),
@@ -28,7 +34,9 @@ pub(crate) fn deployment(to: &str, key: Option<&str>) -> NewDeployment {
     }
 }
 
-pub(crate) fn input(of: &str, key: &str) -> NewInput {
+/// An input of a person.
+#[must_use]
+pub fn input(of: &str, key: &str) -> NewInput {
     NewInput {
         key: key.to_owned(),
         scope: scope(of),
@@ -39,7 +47,9 @@ pub(crate) fn input(of: &str, key: &str) -> NewInput {
     }
 }
 
-pub(crate) fn event(deployment: Option<DeploymentId>, kind: &str) -> NewEvent {
+/// An event that tells its kind.
+#[must_use]
+pub fn event(deployment: Option<DeploymentId>, kind: &str) -> NewEvent {
     NewEvent {
         deployment,
         kind: kind.to_owned(),
@@ -50,7 +60,8 @@ pub(crate) fn event(deployment: Option<DeploymentId>, kind: &str) -> NewEvent {
 }
 
 /// A transition without events.
-pub(crate) fn transition(of: &str, expected_version: u64, state: Value) -> Transition {
+#[must_use]
+pub fn transition(of: &str, expected_version: u64, state: Value) -> Transition {
     Transition {
         scope: scope(of),
         expected_version,
@@ -63,7 +74,9 @@ pub(crate) fn transition(of: &str, expected_version: u64, state: Value) -> Trans
     }
 }
 
-pub(crate) fn release(id: &str, commit: &str, built_at: i64) -> Release {
+/// A release of a clean commit.
+#[must_use]
+pub fn release(id: &str, commit: &str, built_at: i64) -> Release {
     Release {
         id: ReleaseId::new(id),
         project: "shop".parse().unwrap(),
@@ -77,6 +90,8 @@ pub(crate) fn release(id: &str, commit: &str, built_at: i64) -> Release {
     }
 }
 
-pub(crate) fn counted(from: i64, to: i64, requests: u64) -> Sample {
+/// So many requests between two points in time.
+#[must_use]
+pub fn counted(from: i64, to: i64, requests: u64) -> Sample {
     Sample { from: at(from), to: at(to), counters: Counters { requests, ..Counters::default() } }
 }

@@ -1,21 +1,25 @@
-//! Whatever is done to them, both stores answer the same and hold the same.
-
-use std::path::Path;
+//! Whatever is done to it, a store answers what the one in memory answers, and holds the same.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tidegate_store::{
-    DeploymentFilter, DeploymentUpdate, Error, MemoryStore, Project, SqliteStore, Store, Transition,
+    DeploymentFilter, DeploymentUpdate, Error, MemoryStore, Project, Store, Transition,
 };
 use tidegate_types::{DeploymentId, DeploymentKind, ProjectName, ReleaseId, RevisionId};
 
-use crate::sample::{at, counted, deployment, event, input, release, scope, transition};
+use super::{
+    Place,
+    sample::{at, counted, deployment, event, input, release, scope, transition},
+};
 
 const SCOPES: [&str; 3] = ["shop/production", "shop/staging", "blog/production"];
 
 /// One call; small numbers, so that calls meet.
 #[derive(Debug, Clone)]
-enum Call {
+pub struct Call(Kind);
+
+#[derive(Debug, Clone)]
+enum Kind {
     PutProject {
         name: usize,
         repository: u8,
@@ -49,7 +53,7 @@ enum Call {
         key: u8,
         value: u8,
     },
-    /// The one on disk is closed and opened again.
+    /// It is closed and opened again.
     Reopen,
 }
 
@@ -121,27 +125,29 @@ fn any_step() -> impl Strategy<Value = Step> {
         )
 }
 
-fn any_call() -> impl Strategy<Value = Call> {
+/// Any call.
+pub fn any_call() -> impl Strategy<Value = Call> {
     let scope = || 0..SCOPES.len();
     prop_oneof![
         1 => (scope(), any::<u8>())
-            .prop_map(|(name, repository)| Call::PutProject { name, repository }),
+            .prop_map(|(name, repository)| Kind::PutProject { name, repository }),
         3 => (prop::option::of(0_u8..3), scope(), any::<bool>())
-            .prop_map(|(key, scope, back)| Call::Request { key, scope, back }),
+            .prop_map(|(key, scope, back)| Kind::Request { key, scope, back }),
         3 => (0_u8..6, scope(), prop::bool::weighted(0.2))
-            .prop_map(|(key, scope, abort)| Call::Accept { key, scope, abort }),
-        6 => any_step().prop_map(Call::Commit),
+            .prop_map(|(key, scope, abort)| Kind::Accept { key, scope, abort }),
+        6 => any_step().prop_map(Kind::Commit),
         2 => (0_u8..4, 0_u8..2, scope(), any::<bool>(), 0_i64..3).prop_map(
-            |(id, commit, project, dirty, built_at)| Call::PutRelease {
+            |(id, commit, project, dirty, built_at)| Kind::PutRelease {
                 id, commit, project, dirty, built_at,
             }
         ),
         2 => (any_deployment(), prop::collection::vec((0_u8..2, 0_i64..9, 0_i64..9), 0..4))
-            .prop_map(|(deployment, samples)| Call::PutSamples { deployment, samples }),
-        1 => (0_i64..9).prop_map(|before| Call::ForgetSamples { before }),
-        1 => (0_u8..2, any::<u8>()).prop_map(|(key, value)| Call::SetMeta { key, value }),
-        1 => Just(Call::Reopen),
+            .prop_map(|(deployment, samples)| Kind::PutSamples { deployment, samples }),
+        1 => (0_i64..9).prop_map(|before| Kind::ForgetSamples { before }),
+        1 => (0_u8..2, any::<u8>()).prop_map(|(key, value)| Kind::SetMeta { key, value }),
+        1 => Just(Kind::Reopen),
     ]
+    .prop_map(Call)
 }
 
 fn project_of(index: usize) -> ProjectName {
@@ -185,12 +191,12 @@ async fn to_transition(step: &Step, reference: &MemoryStore) -> Transition {
 }
 
 /// Makes the call and says what it answered.
-async fn make(call: &Call, store: &dyn Store, reference: &MemoryStore) -> Result<String, Error> {
+async fn make(call: &Kind, store: &dyn Store, reference: &MemoryStore) -> Result<String, Error> {
     fn told<T: std::fmt::Debug>(answer: Result<T, Error>) -> Result<String, Error> {
         answer.map(|answer| format!("{answer:?}"))
     }
     match call {
-        Call::PutProject { name, repository } => told(
+        Kind::PutProject { name, repository } => told(
             store
                 .put_project(&Project {
                     name: project_of(*name),
@@ -199,7 +205,7 @@ async fn make(call: &Call, store: &dyn Store, reference: &MemoryStore) -> Result
                 })
                 .await,
         ),
-        Call::Request { key, scope, back } => {
+        Kind::Request { key, scope, back } => {
             let key = key.map(|key| key.to_string());
             let mut new = deployment(SCOPES[*scope], key.as_deref());
             if *back {
@@ -208,21 +214,21 @@ async fn make(call: &Call, store: &dyn Store, reference: &MemoryStore) -> Result
             }
             told(store.request_deployment(new).await)
         }
-        Call::Accept { key, scope, abort } => {
+        Kind::Accept { key, scope, abort } => {
             let mut new = input(SCOPES[*scope], &format!("input {key}"));
             if *abort {
                 new.kind = "abort".into();
             }
             told(store.accept(new).await)
         }
-        Call::Commit(step) => told(store.commit(to_transition(step, reference).await).await),
-        Call::PutRelease { id, commit, project, dirty, built_at } => {
+        Kind::Commit(step) => told(store.commit(to_transition(step, reference).await).await),
+        Kind::PutRelease { id, commit, project, dirty, built_at } => {
             let mut new = release(&format!("r-{id}"), &format!("c{commit}"), *built_at);
             new.project = project_of(*project);
             new.dirty = *dirty;
             told(store.put_release(&new).await)
         }
-        Call::PutSamples { deployment, samples } => {
+        Kind::PutSamples { deployment, samples } => {
             let samples = samples.iter().map(|&(revision, from, to)| {
                 let requests = u64::try_from(from).unwrap_or(0);
                 (revision_of(revision), counted(from, to, requests))
@@ -230,11 +236,11 @@ async fn make(call: &Call, store: &dyn Store, reference: &MemoryStore) -> Result
             let id = DeploymentId(*deployment);
             told(store.put_samples(id, samples.collect()).await)
         }
-        Call::ForgetSamples { before } => told(store.forget_samples(at(*before)).await),
-        Call::SetMeta { key, value } => {
+        Kind::ForgetSamples { before } => told(store.forget_samples(at(*before)).await),
+        Kind::SetMeta { key, value } => {
             told(store.set_meta(&key.to_string(), &value.to_string()).await)
         }
-        Call::Reopen => Ok(String::new()),
+        Kind::Reopen => Ok(String::new()),
     }
 }
 
@@ -280,31 +286,22 @@ async fn contents(store: &dyn Store) -> Vec<String> {
     all
 }
 
-async fn compare(calls: &[Call], path: &Path) -> Result<(), TestCaseError> {
+/// Makes all calls to the store at `place`, which is empty, and to one in memory.
+///
+/// # Errors
+///
+/// When they differ.
+pub async fn compare(calls: &[Call], place: &mut dyn Place) -> Result<(), TestCaseError> {
     let reference = MemoryStore::new();
-    let mut store = SqliteStore::open(path).unwrap();
-    for call in calls {
-        if matches!(call, Call::Reopen) {
-            drop(store);
-            store = SqliteStore::open(path).unwrap();
+    for Call(call) in calls {
+        if matches!(call, Kind::Reopen) {
+            place.reopen();
         }
-        // The one on disk first: its call is made up from what the other one still holds.
-        let on_disk = make(call, &store, &reference).await;
+        // That one first: the call is made up from what the one in memory still holds.
+        let tried = make(call, place.store(), &reference).await;
         let in_memory = make(call, &reference, &reference).await;
-        prop_assert_eq!(on_disk, in_memory, "{:?}", call);
+        prop_assert_eq!(tried, in_memory, "{:?}", call);
     }
-    prop_assert_eq!(contents(&store).await, contents(&reference).await);
-    store.check().await.unwrap();
+    prop_assert_eq!(contents(place.store()).await, contents(&reference).await);
     Ok(())
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn both_stores_are_one(calls in prop::collection::vec(any_call(), 0..40)) {
-        let folder = tempfile::tempdir().unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(compare(&calls, &folder.path().join("tidegate.db")))?;
-    }
 }
