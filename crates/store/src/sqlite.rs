@@ -68,12 +68,22 @@ impl SqliteStore {
     /// The same with options.
     pub fn open_with(path: impl AsRef<Path>, options: &Options) -> Result<Self, Error> {
         let path: Arc<Path> = connection::resolve(path.as_ref())?.into();
-        let lease = Lease::take(&path)?;
+        let mut lease = Lease::take(&path)?;
+        // Closed in order it has no log, and one that was cut off is the file that was in use.
+        let is_copy = connection::has_log(&path) && !lease.was_cut_off(&path);
         let mut connection = connection::open_writer(&path, options)?;
-        if lease.machine_went_down() {
+        if is_copy {
+            tracing::warn!(
+                path = %path.display(),
+                "a copy that was taken while the store was in use: what was stored last may be missing"
+            );
+            connection::check_copy(&connection)
+                .map_err(|fault| fault.into_error("check", &path))?;
+        } else if lease.machine_went_down() {
             connection::quick_check(&connection)
                 .map_err(|fault| fault.into_error("check", &path))?;
         }
+        lease.note(&path)?;
         migration::migrate(&mut connection, &path, MIGRATIONS)?;
         let readers = Readers::start(&path)?;
         let writer = Writer::start(connection, &path)?;

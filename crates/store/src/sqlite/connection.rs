@@ -9,7 +9,7 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::fault::{Fault, io_error};
+use super::fault::{Fault, OPEN, io_error};
 use crate::{Error, Options};
 
 /// `TIDE` in the file's header says whose it is.
@@ -32,6 +32,7 @@ pub(super) fn resolve(path: &Path) -> Result<PathBuf, Error> {
 
 /// Opens the file for reading and writing, and makes it when there is none.
 pub(super) fn open_writer(path: &Path, options: &Options) -> Result<Connection, Error> {
+    refuse_empty_with_log(path)?;
     // SQLite would quietly open a file that may not be written for reading only. What is in it
     // (values of variables) is nobody else's business: the file is made private.
     OpenOptions::new()
@@ -47,7 +48,46 @@ pub(super) fn open_writer(path: &Path, options: &Options) -> Result<Connection, 
             prepare_writer(&connection, path, options)?;
             Ok(connection)
         })
-        .map_err(|fault| fault.into_error("open", path))
+        .map_err(|fault| fault.into_error(OPEN, path))
+}
+
+/// Whether there is a log beside the file that was not moved into it.
+pub(super) fn has_log(path: &Path) -> bool {
+    fs::metadata(with_ending(path, "-wal")).is_ok_and(|metadata| metadata.len() > 0)
+}
+
+/// A file and a log that may be of two moments, because somebody copied them while they were in
+/// use. Reads everything, and refuses what cannot be of one.
+pub(super) fn check_copy(connection: &Connection) -> Result<(), Fault> {
+    let of_two_moments = |found: &str| {
+        Fault::Damaged(format!(
+            "a copy that was taken while it was in use: the file and its write-ahead log do not \
+             fit together, {found}"
+        ))
+    };
+    // A file from before it had tables looks new, whatever the log has lost.
+    if pragma(connection, "application_id")? != APPLICATION_ID {
+        return Err(of_two_moments("as nothing is in it"));
+    }
+    let found: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+    if found == "ok" { Ok(()) } else { Err(of_two_moments(&found)) }
+}
+
+/// SQLite takes an empty file for a new database and throws its log away. But a log comes after the
+/// first page: what is empty now was cut off, and the log may be all that is left.
+fn refuse_empty_with_log(path: &Path) -> Result<(), Error> {
+    let length = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
+    if path.exists() && length(path) == 0 && has_log(path) {
+        let detail = "it is empty, and its write-ahead log is not".to_owned();
+        return Err(Error::Corrupt { path: path.to_owned(), detail });
+    }
+    Ok(())
+}
+
+fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
 }
 
 fn prepare_writer(connection: &Connection, path: &Path, options: &Options) -> Result<(), Fault> {
@@ -86,7 +126,7 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, Error> {
             connection.execute_batch("PRAGMA query_only = ON;")?;
             Ok(connection)
         })
-        .map_err(|fault| fault.into_error("open", path))
+        .map_err(|fault| fault.into_error(OPEN, path))
 }
 
 fn connect(path: &Path) -> Result<Connection, Fault> {
@@ -116,9 +156,7 @@ pub(super) fn quick_check(connection: &Connection) -> Result<(), Fault> {
 
 /// Writes a durable copy of `source` to `target`, which must not exist, as it is at one moment.
 pub(super) fn copy(source: &Path, target: &Path) -> Result<(), Fault> {
-    let mut unfinished = target.as_os_str().to_owned();
-    unfinished.push(".part");
-    let unfinished = PathBuf::from(unfinished);
+    let unfinished = with_ending(target, ".part");
     let failed = |error: io::Error| Fault::Refused(io_error("write the copy", target, &error));
     if target.try_exists().map_err(failed)? {
         return Err(failed(io::ErrorKind::AlreadyExists.into()));

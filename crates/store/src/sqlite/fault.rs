@@ -2,9 +2,14 @@
 
 use std::{io, path::Path};
 
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi};
 
 use crate::Error;
+
+/// What is tried when the file is opened.
+pub(super) const OPEN: &str = "open";
+/// What is tried after that.
+pub(super) const MIGRATE: &str = "migrate";
 
 /// What a statement or a row gave instead of a value.
 #[derive(Debug)]
@@ -50,11 +55,21 @@ impl Fault {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
                 Error::Corrupt { path, detail }
             }
+            // The index of the log could not be made. Nobody has written anything by then, so that
+            // the outcome is known.
+            Some(_) if [OPEN, MIGRATE].contains(&operation) && lacks_room_for_index(&error) => {
+                Error::Full { path, detail }
+            }
             Some(_) => Error::Io { operation: operation.to_owned(), path, detail },
             // Not from the database but from taking a row apart: a wrong type, a missing column.
             None => Error::Corrupt { path, detail },
         }
     }
+}
+
+fn lacks_room_for_index(error: &rusqlite::Error) -> bool {
+    let failure = error.sqlite_error();
+    failure.is_some_and(|failure| failure.extended_code == ffi::SQLITE_IOERR_SHMSIZE)
 }
 
 /// `SQLite`'s own words with its number, by which its documentation is found.
@@ -79,8 +94,6 @@ pub(super) fn io_error(operation: &str, path: &Path, error: &io::Error) -> Error
 
 #[cfg(test)]
 mod tests {
-    use rusqlite::ffi;
-
     use super::*;
 
     #[test]

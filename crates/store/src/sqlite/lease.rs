@@ -1,13 +1,14 @@
 //! Who may use the file.
 //!
-//! `<file>.lock` is locked as long as the store is open, and names the process and the boot of the
-//! machine that it belongs to. The operating system gives the lock back when the process ends, in
+//! `<file>.lock` is locked as long as the store is open, and names the process, the boot of the
+//! machine and the very file that it belongs to. The operating system gives the lock back when the process ends, in
 //! whatever way. The file itself stays: removing it would let two processes lock two files of the
 //! same name. A store that is closed in order empties it.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read as _, Seek as _, Write as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -22,7 +23,8 @@ use crate::Error;
 #[derive(Debug)]
 pub(super) struct Lease {
     file: File,
-    machine_went_down: bool,
+    now: Holder,
+    last: Option<Holder>,
 }
 
 /// What a holder writes into the file.
@@ -31,12 +33,18 @@ struct Holder {
     pid: u32,
     /// None where the operating system does not tell.
     boot: Option<String>,
+    /// The number under which the file system knows the database; none before it is there. A copy
+    /// has another one.
+    database: Option<u64>,
 }
 
 /// How long a lock may outlive its holder.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// One that was just killed counts as alive until it is wholly gone.
 const PATIENCE_WITH_THE_LIVING: Duration = Duration::from_millis(500);
+
+/// In place of what is not known.
+const UNKNOWN: &str = "-";
 
 impl Holder {
     fn is_alive(&self) -> bool {
@@ -79,19 +87,37 @@ impl Lease {
             }
             thread::sleep(Duration::from_millis(10));
         }
-        let now = Holder { pid: std::process::id(), boot: boot() };
-        let machine_went_down = read_holder(&mut file)
-            .map_err(failed)?
-            .is_some_and(|last| last.boot.is_some() && last.boot != now.boot);
+        let last = read_holder(&mut file).map_err(failed)?;
+        // What was known of the database stays known until it was looked at.
+        let database = last.as_ref().and_then(|last| last.database);
+        let now = Holder { pid: std::process::id(), boot: boot(), database };
         write_holder(&mut file, &now).map_err(failed)?;
-        Ok(Self { file, machine_went_down })
+        Ok(Self { file, now, last })
     }
 
     /// Whether the store was open when the machine stopped, so that even what the operating system
     /// had promised may be lost.
     pub(super) fn machine_went_down(&self) -> bool {
-        self.machine_went_down
+        self.last.as_ref().is_some_and(|last| last.boot.is_some() && last.boot != self.now.boot)
     }
+
+    /// Whether the last one to use the database at `path` used this very file, and was ended before
+    /// it could close it.
+    pub(super) fn was_cut_off(&self, path: &Path) -> bool {
+        let known = self.last.as_ref().and_then(|last| last.database);
+        known.is_some() && known == number(path)
+    }
+
+    /// Notes which file is used.
+    pub(super) fn note(&mut self, path: &Path) -> Result<(), Error> {
+        self.now.database = number(path);
+        write_holder(&mut self.file, &self.now)
+            .map_err(|error| io_error("lock", &lock_path(path), &error))
+    }
+}
+
+fn number(path: &Path) -> Option<u64> {
+    fs::metadata(path).ok().map(|metadata| metadata.ino())
 }
 
 impl Drop for Lease {
@@ -120,15 +146,18 @@ fn read_holder(file: &mut File) -> io::Result<Option<Holder>> {
 fn parse_holder(text: &str) -> Option<Holder> {
     let mut words = text.split_whitespace();
     let pid = words.next()?.parse().ok()?;
-    let boot = words.next().map(str::to_owned);
-    Some(Holder { pid, boot })
+    let mut next = || words.next().filter(|word| *word != UNKNOWN);
+    let boot = next().map(str::to_owned);
+    let database = next().and_then(|word| word.parse().ok());
+    Some(Holder { pid, boot, database })
 }
 
 fn write_holder(file: &mut File, holder: &Holder) -> io::Result<()> {
-    let boot = holder.boot.as_deref().unwrap_or_default();
+    let boot = holder.boot.as_deref().unwrap_or(UNKNOWN);
+    let database = holder.database.map_or_else(|| UNKNOWN.to_owned(), |number| number.to_string());
     file.set_len(0)?;
     file.rewind()?;
-    file.write_all(format!("{} {boot}\n", holder.pid).as_bytes())?;
+    file.write_all(format!("{} {boot} {database}\n", holder.pid).as_bytes())?;
     // It has to be there after a power failure, or the check that it asks for is not made.
     file.sync_all()
 }
@@ -191,6 +220,7 @@ mod tests {
             (format!("17 {this_boot}\n"), false),
             ("17 an-earlier-boot\n".to_owned(), true),
             ("17\n".to_owned(), false),
+            ("17 - 5\n".to_owned(), false),
             ("not a note".to_owned(), false),
         ] {
             fs::write(lock_path(&path), &note).unwrap();

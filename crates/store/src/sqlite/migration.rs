@@ -6,7 +6,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::{
     connection::{self, APPLICATION_ID},
-    fault::{Fault, io_error},
+    fault::{Fault, MIGRATE, io_error},
 };
 use crate::Error;
 
@@ -43,7 +43,7 @@ pub(super) fn migrate(
     path: &Path,
     known: &[Migration],
 ) -> Result<(), Error> {
-    let failed = |fault: Fault| fault.into_error("migrate", path);
+    let failed = |fault: Fault| fault.into_error(MIGRATE, path);
     let found = schema(connection).map_err(failed)?;
     let newest = known.last().map_or(0, |migration| migration.version);
     if found > newest {

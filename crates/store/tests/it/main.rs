@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that unwraps an error says so and where")]
 
 mod conformance;
+mod disaster;
 mod disk;
 mod process;
