@@ -73,7 +73,7 @@ pub(super) fn check_copy(connection: &Connection) -> Result<(), Fault> {
     if found == "ok" { Ok(()) } else { Err(of_two_moments(&found)) }
 }
 
-/// SQLite takes an empty file for a new database and throws its log away. But a log comes after the
+/// `SQLite` takes an empty file for a new database and throws its log away. But a log comes after the
 /// first page: what is empty now was cut off, and the log may be all that is left.
 fn refuse_empty_with_log(path: &Path) -> Result<(), Error> {
     let length = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Batch, Connection, TransactionBehavior, fallible_iterator::FallibleIterator as _};
 
 use super::{
     connection::{self, APPLICATION_ID},
@@ -43,6 +43,17 @@ pub(super) fn migrate(
     path: &Path,
     known: &[Migration],
 ) -> Result<(), Error> {
+    migrate_telling(connection, path, known, &mut || {})
+}
+
+/// The same; `did` is called after each thing that was done, so that a test can end the process
+/// there.
+fn migrate_telling(
+    connection: &mut Connection,
+    path: &Path,
+    known: &[Migration],
+    did: &mut dyn FnMut(),
+) -> Result<(), Error> {
     let failed = |fault: Fault| fault.into_error(MIGRATE, path);
     let found = schema(connection).map_err(failed)?;
     let newest = known.last().map_or(0, |migration| migration.version);
@@ -62,9 +73,11 @@ pub(super) fn migrate(
         // One that is there is of an attempt that did not come to its end.
         connection::remove_if_there(&copy)
             .map_err(|error| io_error("remove the old copy", &copy, &error))?;
+        did();
         connection::copy(path, &copy).map_err(failed)?;
+        did();
     }
-    apply(connection, known, found).map_err(failed)
+    apply(connection, known, found, did).map_err(failed)
 }
 
 fn schema(connection: &Connection) -> Result<u32, Fault> {
@@ -87,20 +100,34 @@ fn copy_path(path: &Path, version: u32) -> PathBuf {
     name.into()
 }
 
-fn apply(connection: &mut Connection, known: &[Migration], found: u32) -> Result<(), Fault> {
+fn apply(
+    connection: &mut Connection,
+    known: &[Migration],
+    found: u32,
+    did: &mut dyn FnMut(),
+) -> Result<(), Fault> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
     transaction.execute(RECORD, [])?;
+    did();
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    did();
     for migration in known.iter().filter(|migration| migration.version > found) {
-        transaction.execute_batch(migration.sql)?;
+        let mut statements = Batch::new(&transaction, migration.sql);
+        while let Some(mut statement) = statements.next()? {
+            statement.execute([])?;
+            did();
+        }
         transaction.execute(
             "INSERT INTO migration (version, tidegate, applied_at)
              VALUES (?1, ?2, CAST(unixepoch('subsec') * 1000 AS INTEGER))",
             (migration.version, migration.tidegate),
         )?;
+        did();
         transaction.pragma_update(None, "user_version", migration.version)?;
+        did();
     }
     transaction.commit()?;
+    did();
     Ok(())
 }
 
@@ -169,6 +196,97 @@ mod tests {
             before.query_row("SELECT repository FROM project", [], |row| row.get(0)).unwrap();
         assert_eq!(repository, "/srv/shop");
         assert!(colours(&before).is_err());
+    }
+
+    /// Several statements, one of which writes more than fits into memory.
+    const LARGE: Migration = Migration {
+        sql: "ALTER TABLE project ADD COLUMN colour TEXT NOT NULL DEFAULT 'blue';
+              CREATE TABLE ballast (number INTEGER PRIMARY KEY, text BLOB) STRICT;
+              INSERT INTO ballast SELECT value, randomblob(4000) FROM generate_numbers;
+              UPDATE project SET colour = 'green';
+              DROP TABLE ballast",
+        ..SECOND
+    };
+
+    /// Where the other process finds its database, and after how many steps it is killed.
+    const OTHER: &str = "TIDEGATE_TEST_MIGRATION";
+
+    /// Plays the process that is killed while it migrates; says so when it came to the end.
+    #[test]
+    fn as_other_process_migrate() {
+        let Some(told) = std::env::var_os(OTHER) else { return };
+        let told = told.into_string().unwrap();
+        let (steps, path) = told.split_once(' ').unwrap();
+        let (mut left, path): (u32, _) = (steps.parse().unwrap(), Path::new(path));
+        let mut connection = connection::open_writer(path, &Options::default()).unwrap();
+        let mut did = || {
+            if left == 0 {
+                let _ = rustix::process::kill_process(
+                    rustix::process::getpid(),
+                    rustix::process::Signal::KILL,
+                );
+            }
+            left -= 1;
+        };
+        migrate_telling(&mut connection, path, &first_and(LARGE), &mut did).unwrap();
+        println!("says: done");
+    }
+
+    #[test]
+    fn a_migration_that_is_killed_anywhere_leaves_the_old_schema_and_is_made_again() {
+        let mut kills = 0;
+        for steps in 0.. {
+            let folder = tempfile::tempdir().unwrap();
+            let (path, connection) = old_database(folder.path());
+            // In place of a table-valued function, which this SQLite may lack.
+            connection
+                .execute_batch(
+                    "CREATE TABLE generate_numbers (value INTEGER) STRICT;
+                     WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500)
+                     INSERT INTO generate_numbers SELECT i FROM n",
+                )
+                .unwrap();
+            drop(connection);
+            let output = std::process::Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "sqlite::migration::tests::as_other_process_migrate"])
+                .args(["--nocapture", "--test-threads=1"])
+                .env(OTHER, format!("{steps} {}", path.display()))
+                .output()
+                .unwrap();
+            let done = String::from_utf8_lossy(&output.stdout).contains("says: done");
+            assert_eq!(done, output.status.success(), "{output:?}");
+
+            let mut connection = connection::open_writer(&path, &Options::default()).unwrap();
+            let found = schema(&connection).unwrap();
+            let rows: String = connection
+                .query_row("SELECT name || repository FROM project", [], |row| row.get(0))
+                .unwrap();
+            assert_eq!(rows, "shop/srv/shop");
+            // Wholly the one or wholly the other.
+            match found {
+                1 => {
+                    assert!(colours(&connection).is_err(), "killed after {steps}");
+                    let tables = "SELECT count(*) FROM sqlite_schema WHERE name = 'ballast'";
+                    let left: i64 = connection.query_row(tables, [], |row| row.get(0)).unwrap();
+                    assert_eq!(left, 0, "killed after {steps}");
+                }
+                _ => assert_eq!(colours(&connection).unwrap(), "green"),
+            }
+            connection::quick_check(&connection).unwrap();
+            migrate(&mut connection, &path, &first_and(LARGE)).unwrap();
+            assert_eq!(
+                (schema(&connection).unwrap(), &*colours(&connection).unwrap()),
+                (2, "green")
+            );
+            let before = Connection::open(copy_path(&path, 2)).unwrap();
+            assert_eq!(schema(&before).unwrap(), 1, "the copy is of the old schema");
+            connection::quick_check(&before).unwrap();
+            if done {
+                break;
+            }
+            kills += 1;
+        }
+        assert!(kills > 10, "killed {kills} times");
     }
 
     #[test]
