@@ -14,12 +14,14 @@ use tidegate_server::{
     api::Health,
     client::{Client, Error},
 };
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::{context::Context, exit::Exit, fault::Fault, teardown::STORE};
 
 /// A control plane that is not up by then has a fault.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// One that answers does so by then.
+const ANSWER: Duration = Duration::from_secs(5);
 /// A log that is larger at the start is moved aside.
 const LOG_LIMIT: u64 = 10 << 20;
 /// Lines of it that are shown when the start fails.
@@ -101,6 +103,20 @@ pub(crate) fn refuse_stopped(home: &Path) -> Result<(), Fault> {
         Some(pid) if state(pid) == Some('T') => Err(deaf(pid)),
         _ => Ok(()),
     }
+}
+
+/// Another control plane has the store: it is told as one that runs when it answers.
+pub(crate) async fn taken(home: &Path, pid: u32) -> Fault {
+    let client = Client::new(home);
+    let answers = state(pid) != Some('T')
+        && timeout(ANSWER, client.health()).await.is_ok_and(|answer| answer.is_ok());
+    if !answers {
+        return deaf(pid);
+    }
+    let what = format!("the control plane (process {pid}) runs already, and a home has one only");
+    Fault::new(Exit::Refused, "taken", what)
+        .next("tidegate status")
+        .next("tidegate down --keep-serving, to put another one in its place")
 }
 
 /// Whoever has the store lives and does not answer.

@@ -52,11 +52,13 @@ macro_rules! target_suite {
             crashing::a_drain_goes_on_over_a_crash,
             crashing::exits_are_counted_and_never_forgotten,
             crashing::exits_that_nobody_saw_are_counted,
+            crashing::what_is_never_ready_is_counted_once,
             draining::what_is_not_named_answers_what_it_was_asked,
             draining::what_is_not_named_loses_its_traffic_before_it_stops,
             draining::requests_that_never_end_are_waited_for_no_longer_than_the_drain,
             outcome::an_unanswered_table_may_be_in_force,
             outcome::nothing_stops_that_an_unanswered_table_may_have_given_traffic,
+            outcome::nothing_stops_that_a_dropped_table_may_have_given_traffic,
             counting::counters_never_fall_while_the_data_plane_lives,
             counting::whatever_observe_tells_anew_is_a_change,
         }

@@ -105,7 +105,12 @@ pub(crate) fn store_fault(error: &tidegate_store::Error) -> Fault {
 
 async fn serve(home: &Path) -> Result<End, Fault> {
     let fault = |error: tidegate_store::Error| store_fault(&error);
-    let store = SqliteStore::open(home.join(STORE)).map_err(fault)?;
+    let store = match SqliteStore::open(home.join(STORE)) {
+        Err(tidegate_store::Error::Locked { holder: Some(pid), .. }) => {
+            return Err(control::taken(home, pid).await);
+        }
+        opened => opened.map_err(fault)?,
+    };
     let store: Arc<dyn Store> = Arc::new(store);
     let clock: Arc<dyn Clock> = Arc::new(clock(&*store).await.map_err(fault)?);
     let target = Arc::new(teardown::target(home, &clock)?);

@@ -4,5 +4,6 @@ mod crashing;
 mod deploying;
 mod hard_cases;
 mod refusing;
+mod rivals;
 mod sandbox;
 mod visitors;

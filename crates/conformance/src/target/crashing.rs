@@ -1,6 +1,6 @@
 //! The control plane dies between doing and seeing.
 
-use tidegate_types::Epoch;
+use tidegate_types::{Duration, Epoch, Workload};
 
 use super::{
     Behaviour, Harness,
@@ -113,7 +113,7 @@ pub async fn a_drain_goes_on_over_a_crash(harness: &mut dyn Harness) {
     ready(harness, "api@1", 1).await;
     ready(harness, "api@2", 1).await;
     let address = route(harness, 1, &[("api@1", 100), ("api@2", 0)]).await;
-    let visit = harness.visitor()(&address, tidegate_types::Duration::from_millis(1_000));
+    let visit = harness.visitor()(&address, Duration::from_millis(1_000));
     let held = tokio::spawn(visit);
     in_flight(harness, 1).await;
     route(harness, 2, &[("api@1", 0), ("api@2", 100)]).await;
@@ -165,4 +165,31 @@ pub async fn exits_that_nobody_saw_are_counted(harness: &mut dyn Harness) {
     harness.start().await;
     apply(harness, 1, &list).await;
     assert_eq!(ready(harness, "api@1", 3).await.exits, 3);
+}
+
+/// One that was given up because it was never ready is counted when that is decided, and not again
+/// when it has ended, whoever sees that.
+pub async fn what_is_never_ready_is_counted_once(harness: &mut dyn Harness) {
+    let mut late = wanted(harness, "api@1", Behaviour::Slow, 1);
+    let Workload::Process(process) = &mut late.spec.workload else { return };
+    process.health.deadline = Duration::from_millis(20);
+    let mut counted = 0;
+    for round in 0..4 {
+        apply(harness, 1, std::slice::from_ref(&late)).await;
+        counted = until(harness, "one more", async || {
+            let exits = facts(harness, "api@1").await.exits;
+            (exits > counted).then_some(exits)
+        })
+        .await;
+        if round % 2 == 0 {
+            restart(harness).await;
+        }
+        stays(harness, "counted once", async || {
+            let found = facts(harness, "api@1").await;
+            let failed = found.failure.expect("one failed").instance;
+            let number = failed.as_str().rsplit('.').next().and_then(|number| number.parse().ok());
+            found.exits >= counted && number.is_some_and(|number: u32| found.exits <= number)
+        })
+        .await;
+    }
 }

@@ -1,6 +1,6 @@
 //! What is not named any more leaves in order.
 
-use tidegate_types::{Duration, Workload};
+use tidegate_types::{Duration, WantedRevision, Workload};
 
 use super::{
     Harness,
@@ -10,8 +10,17 @@ use super::{
     },
 };
 
+fn abrupt(harness: &dyn Harness, name: &str) -> WantedRevision {
+    let mut wanted = good(harness, name, 1);
+    if let Workload::Process(process) = &mut wanted.spec.workload {
+        process.stop.timeout = Duration::from_millis(1);
+    }
+    wanted
+}
+
+/// Two revisions whose instances, once told to stop, answer nothing any more.
 async fn two_revisions(harness: &mut dyn Harness, shares: [u32; 2]) -> String {
-    apply(harness, 1, &[good(harness, "api@1", 1), good(harness, "api@2", 1)]).await;
+    apply(harness, 1, &[abrupt(harness, "api@1"), abrupt(harness, "api@2")]).await;
     ready(harness, "api@1", 1).await;
     ready(harness, "api@2", 1).await;
     route(harness, 1, &[("api@1", shares[0]), ("api@2", shares[1])]).await
@@ -23,7 +32,7 @@ pub async fn what_is_not_named_answers_what_it_was_asked(harness: &mut dyn Harne
     let held = tokio::spawn(harness.visitor()(&address, Duration::from_millis(1_000)));
     in_flight(harness, 1).await;
     route(harness, 2, &[("api@1", 0), ("api@2", 100)]).await;
-    apply(harness, 2, &[good(harness, "api@2", 1)]).await;
+    apply(harness, 2, &[abrupt(harness, "api@2")]).await;
     until(harness, "draining", async || {
         let facts = facts(harness, "api@1").await;
         (facts.draining == 1 && facts.ready == 0).then_some(())
@@ -43,7 +52,7 @@ pub async fn what_is_not_named_loses_its_traffic_before_it_stops(harness: &mut d
         (ask(harness, &address).await.revision == Some(revision("api@1"))).then_some(())
     })
     .await;
-    apply(harness, 2, &[good(harness, "api@2", 1)]).await;
+    apply(harness, 2, &[abrupt(harness, "api@2")]).await;
     forgotten(harness, "api@1").await;
     answers_come_from(harness, &address, "api@2").await;
     load.assert_all_answered().await;
