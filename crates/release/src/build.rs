@@ -157,6 +157,9 @@ impl Builder {
             && self.is_complete(&release)
         {
             progress(Progress::AlreadyBuilt);
+            // Left when whoever built it was killed in its last moment. What cannot be removed
+            // takes room and keeps nobody from the release.
+            let _ = site.remove_checkout();
             return Ok(release);
         }
         if !site.can_go_on(&request.manifest_text)? {

@@ -193,6 +193,11 @@ impl Site {
     /// Keeps the release and the logs; the checkout goes.
     pub(crate) fn finish(&self, release: &Release) -> Result<(), BuildError> {
         write(&self.folder.join("release"), release)?;
+        self.remove_checkout()
+    }
+
+    /// Nobody needs the checkout of a build that went well.
+    pub(crate) fn remove_checkout(&self) -> Result<(), BuildError> {
         let source = self.source();
         remove_all(&source).map_err(file_error("remove", &source))
     }

@@ -109,6 +109,8 @@ fn a_release_has_the_committed_and_the_built() {
     assert!(!site.join("source").exists());
     assert!(site.join("jobs/api/log").exists());
 
+    // As if the first one had been killed in its last moment.
+    fs::create_dir(site.join("source")).expect("a folder");
     let seen = Mutex::new(Vec::new());
     let again = runtime
         .block_on(build_head(&home, repository.path(), &manifest, |progress| {
@@ -117,6 +119,7 @@ fn a_release_has_the_committed_and_the_built() {
         .expect("the same release");
     assert_eq!(again, release);
     assert_eq!(*seen.lock().expect("no panic"), ["already built"]);
+    assert!(!site.join("source").exists());
 
     builder.artifacts().keep(&std::collections::BTreeSet::new()).expect("all is removed");
     assert!(!builder.is_complete(&release));
