@@ -3,7 +3,7 @@
 CARGO ?= cargo
 PYTHON ?= python3
 
-.PHONY: help demo test check real mutants bench fmt docs clean
+.PHONY: help demo test check crash real mutants bench fmt docs clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -29,6 +29,9 @@ check: ## Hold the rules: format, lints, licences, walls, generated pages
 		echo "SKIPPED: licences and sources, as cargo-deny is missing (cargo install cargo-deny --locked)" >&2; \
 	fi
 	$(CARGO) test --package tidegate-house --locked
+
+crash: ## Kill every kind of process at every step of every strategy, under traffic
+	$(CARGO) test --package tidegate --test it -- --ignored killed_at_every_step
 
 real: ## Deploy a real application under traffic (needs Python and the network)
 	$(CARGO) build --bin tidegate

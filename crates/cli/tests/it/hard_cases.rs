@@ -138,7 +138,7 @@ fn one_that_fails_requests_is_caught_by_the_visitors_and_loses_none() {
         total(&visitors.so_far()) > total(&before) + 200
     });
     let seen = visitors.leave();
-    assert_eq!(seen.lost, Vec::<String>::new());
+    assert_eq!(seen.lost, []);
     let of_two = |seen: &crate::visitors::Seen| {
         seen.answers.iter().find(|(version, _)| version == "two").map(|(_, count)| *count)
     };

@@ -1,6 +1,6 @@
 //! The binary as users have it: real repositories, real processes, real sockets.
 
-mod crashing;
+mod crash;
 mod deploying;
 mod hard_cases;
 mod refusing;
