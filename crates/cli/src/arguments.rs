@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
+use tidegate_sim::forecast::{Fault, Rate};
+use tidegate_types::{ComponentName, Duration, InvalidDuration, InvalidShare, Share};
 
 /// Continuous delivery that goes back by itself.
 #[derive(Debug, Parser)]
@@ -56,6 +58,8 @@ pub(crate) enum Command {
     Check(Check),
     /// Show what a deployment would do
     Plan(Plan),
+    /// Try the plan on bad versions: how often would it go back, and how soon?
+    Simulate(Simulate),
     /// Deploy a commit
     Deploy(Deploy),
     /// Show what serves and what is under way
@@ -132,6 +136,56 @@ pub(crate) struct Plan {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Simulate {
+    #[command(flatten)]
+    pub(crate) place: InEnvironment,
+    /// Take tidegate.yaml of this branch, tag or commit [default: that of the work tree].
+    #[arg(long = "ref", value_name = "REF")]
+    pub(crate) reference: Option<String>,
+    /// In place of the repository's tidegate.yaml.
+    #[arg(long, value_name = "FILE", conflicts_with = "reference")]
+    pub(crate) file: Option<PathBuf>,
+    /// Requests to each component that takes some.
+    #[arg(long, value_name = "RATE", default_value = "20/s")]
+    pub(crate) rate: Rate,
+    /// The share of requests that fail also when all is well.
+    #[arg(long, value_name = "SHARE", default_value = "0.1%", value_parser = errors)]
+    pub(crate) errors: Share,
+    /// The latency that 95% of the requests do not exceed when all is well.
+    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = latency)]
+    pub(crate) p95: Duration,
+    /// How often each fault is run, 1 to 10000.
+    #[arg(long, value_name = "NUMBER", default_value_t = 200,
+          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) runs: u32,
+    /// Only this one, and `healthy`; may be repeated [default: all that can show].
+    #[arg(long = "fault", value_name = "NAME")]
+    pub(crate) faults: Vec<Fault>,
+    /// The component whose new version is bad [default: the first that takes requests].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) component: Option<ComponentName>,
+    /// Of what is drawn: the same gives the same.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    pub(crate) seed: u64,
+}
+
+fn errors(text: &str) -> Result<Share, String> {
+    let share: Share = text.parse().map_err(|error: InvalidShare| error.to_string())?;
+    if share == Share::ALL {
+        return Err("when all requests fail nothing is well: write less than 100%".to_owned());
+    }
+    Ok(share)
+}
+
+fn latency(text: &str) -> Result<Duration, String> {
+    let duration: Duration = text.parse().map_err(|error: InvalidDuration| error.to_string())?;
+    if duration.is_zero() || duration > Duration::from_hours(1) {
+        return Err(format!("`{text}` is no latency: write 1ms to 1h, as in `200ms`"));
+    }
+    Ok(duration)
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Deploy {
     #[command(flatten)]
     pub(crate) source: Source,
@@ -150,7 +204,7 @@ pub(crate) struct Wait {
     pub(crate) no_wait: bool,
     /// Follow it for so long at most, as in `10m`; it goes on all the same.
     #[arg(long, value_name = "TIME", conflicts_with = "no_wait")]
-    pub(crate) timeout: Option<tidegate_types::Duration>,
+    pub(crate) timeout: Option<Duration>,
 }
 
 #[derive(Debug, Args)]

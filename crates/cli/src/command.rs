@@ -16,6 +16,7 @@ mod rollback;
 mod schema;
 pub(crate) mod serve;
 mod shim;
+mod simulate;
 mod status;
 mod up;
 pub(crate) mod version;
@@ -54,6 +55,7 @@ fn dispatch(context: &Context, command: Command) -> Result<Exit, Fault> {
         Command::Doctor => wait(doctor::run(context)),
         Command::Check(arguments) => wait(check::run(context, &arguments)),
         Command::Plan(arguments) => wait(plan::run(context, &arguments)),
+        Command::Simulate(arguments) => wait(simulate::run(context, &arguments)),
         Command::Deploy(arguments) => wait(deploy::run(context, &arguments)),
         Command::Status(arguments) => wait(status::run(context, &arguments)),
         Command::Watch(arguments) => wait(watch::run(context, &arguments)),

@@ -32,8 +32,8 @@ const WALLS: &[(&str, &[&str], &[&str])] = &[
     (
         "cli",
         &[
-            "core", "engine", "manifest", "plan", "proxy", "release", "server", "shim", "store",
-            "targets", "types",
+            "core", "engine", "manifest", "plan", "proxy", "release", "server", "shim", "sim",
+            "store", "targets", "types",
         ],
         &["testapp"],
     ),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use super::tally::Tally;
+use crate::render::number::grouped;
 
 /// All that the verdict rests on. Times count from the start of the demo.
 #[derive(Debug, Clone)]
@@ -118,19 +119,6 @@ pub(super) fn table(figures: &Figures, bad: &str) -> String {
     let right = rows.iter().map(|(_, value)| value.len()).max().unwrap_or_default();
     let lines = rows.map(|(name, value)| format!("  {name:<left$}   {value:>right$}"));
     lines.join("\n")
-}
-
-/// `12,345`.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// `8 ms`, `1.94 s`.

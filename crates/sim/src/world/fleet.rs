@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use rand::{SeedableRng as _, rngs::Xoshiro256PlusPlus};
 use tidegate_types::{
-    Counters, Epoch, Generation, Observation, RevisionId, RevisionSpec, RouteRefusal, RouteTable,
-    Share, Timestamp, WantedRevision, data_plane::Traffic,
+    ComponentName, Counters, Epoch, Generation, Observation, RevisionId, RevisionSpec,
+    RouteRefusal, RouteTable, Share, Timestamp, WantedRevision, data_plane::Traffic,
 };
 
 use super::{
@@ -42,7 +42,9 @@ pub struct Fleet {
     refused: Option<RouteRefusal>,
     counters: BTreeMap<RevisionId, Counters>,
     tallies: BTreeMap<RevisionId, Tally>,
-    unanswered: u64,
+    unanswered: BTreeMap<ComponentName, u64>,
+    /// At least this share of all requests fails, whoever answers.
+    trouble: f64,
     changes: u64,
 }
 
@@ -63,7 +65,8 @@ impl Fleet {
             refused: None,
             counters: BTreeMap::new(),
             tallies: BTreeMap::new(),
-            unanswered: 0,
+            unanswered: BTreeMap::new(),
+            trouble: 0.0,
             changes: 0,
         }
     }
@@ -152,6 +155,12 @@ impl Fleet {
         }
     }
 
+    /// From now on at least this share of all requests fails, whoever answers: something on which
+    /// all revisions depend is in trouble.
+    pub fn set_trouble(&mut self, errors: f64) {
+        self.trouble = errors;
+    }
+
     /// An instance of what has the largest share is killed. Says whether there was one.
     pub fn kill_one(&mut self) -> bool {
         let table = self.table.as_ref();
@@ -181,11 +190,14 @@ impl Fleet {
     /// Lets time pass up to `to`.
     pub fn advance(&mut self, to: u64) {
         while self.now < to {
-            let next = self.next_change().map_or(to, |next| next.min(to));
+            let change = self.next_change().filter(|change| *change <= to);
+            let next = change.unwrap_or(to);
             self.serve(next - self.now);
             self.clock = self.clock.after(tidegate_types::Duration::from_millis(next - self.now));
             self.now = next;
-            self.settle();
+            if change.is_some() {
+                self.settle();
+            }
         }
     }
 
@@ -221,14 +233,14 @@ impl Fleet {
                         Answering {
                             revision: &backend.revision,
                             weight: backend.share.fraction(),
-                            error_rate,
+                            error_rate: error_rate.max(self.trouble),
                             median_latency,
                         }
                     })
                 })
                 .collect();
             if answering.is_empty() || !self.proxy_up {
-                self.unanswered += requests;
+                *self.unanswered.entry(route.component.clone()).or_default() += requests;
                 continue;
             }
             self.users.send(requests, &answering, &mut self.counters, &mut self.tallies);
@@ -259,7 +271,7 @@ impl Fleet {
     pub fn traffic(&self) -> Option<Traffic> {
         self.proxy_up.then(|| Traffic {
             revisions: self.counters.clone(),
-            unanswered: self.unanswered,
+            unanswered: self.unanswered(),
             ..Traffic::default()
         })
     }
@@ -284,8 +296,14 @@ impl Fleet {
 
     /// Requests that nobody answered.
     #[must_use]
-    pub const fn unanswered(&self) -> u64 {
-        self.unanswered
+    pub fn unanswered(&self) -> u64 {
+        self.unanswered.values().sum()
+    }
+
+    /// Of these, sent to one component.
+    #[must_use]
+    pub fn unanswered_of(&self, component: &ComponentName) -> u64 {
+        self.unanswered.get(component).copied().unwrap_or(0)
     }
 
     /// The share of a revision in the table in force.

@@ -10,4 +10,5 @@ mod users;
 
 pub use behaviour::Behaviour;
 pub use fleet::{Fleet, Settings};
+pub(crate) use users::P95_OF_MEDIAN;
 pub use users::Tally;

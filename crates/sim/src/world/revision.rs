@@ -8,7 +8,7 @@ use tidegate_types::{
 use super::{Behaviour, instance::Instance};
 
 /// The pause before a first restart; it doubles with each further one.
-const FIRST_PAUSE: u64 = 500;
+const FIRST_PAUSE: u64 = 100;
 const LONGEST_PAUSE: u64 = 30_000;
 
 #[derive(Debug, Clone)]
