@@ -45,6 +45,8 @@ pub trait Target: Send + Sync {
     ) -> Result<(), TargetError>;
 
     /// Puts the table in force and returns when every new request follows it.
+    /// Instances that were observed ready before it was told get requests from then on; those that
+    /// become ready later do a moment after that is observed.
     ///
     /// A table with a smaller epoch than the one in force is refused for good and changes nothing,
     /// also by a target that was just made, as long as the data plane lives. One that names a

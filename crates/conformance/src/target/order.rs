@@ -135,13 +135,13 @@ pub async fn one_scope_is_nothing_to_another(harness: &mut dyn Harness) {
     let target = harness.target();
     let theirs = [good(harness, "api@7", 1)];
     target.apply(&staging, Generation(1), &theirs).await.unwrap();
-    let table = table_of(harness, &staging, 1, &[("api@7", 100)]);
-    assert_eq!(target.route(&table).await.unwrap(), Epoch(1));
     until(harness, "the other scope", async || {
         let seen = target.observe(&staging).await.unwrap();
         (seen.revisions.get(&revision("api@7"))?.ready == 1).then_some(())
     })
     .await;
+    let table = table_of(harness, &staging, 1, &[("api@7", 100)]);
+    assert_eq!(target.route(&table).await.unwrap(), Epoch(1));
     let seen = target.observe(&staging).await.unwrap();
     assert_eq!((seen.generation, seen.routes.epoch), (Some(Generation(1)), Some(Epoch(1))));
     assert_eq!(seen.revisions.len(), 1);
