@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
+use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 
 /// What is read again for this long after the file was last written: the write is seen a moment
@@ -131,10 +131,9 @@ impl Journal {
     /// The newest deployment, with or without a transition that took it.
     pub(crate) fn newest_deployment(&self) -> Option<i64> {
         self.connection
-            .query_row("SELECT max(id) FROM deployment", [], |row| row.get(0))
-            .optional()
+            .prepare_cached("SELECT max(id) FROM deployment")
+            .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
             .expect("deployments can be read")
-            .flatten()
     }
 }
 

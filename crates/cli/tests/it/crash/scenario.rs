@@ -7,29 +7,35 @@ pub(crate) struct Strategy {
     text: &'static str,
     /// Nobody answers while it replaces the one by the other.
     pub(crate) has_gap: bool,
+    /// What served before is there until the end.
+    pub(crate) keeps: bool,
 }
 
 pub(crate) const STRATEGIES: [Strategy; 5] = [
-    Strategy { name: "recreate", text: "{ recreate: { bake: 1s } }", has_gap: true },
+    Strategy { name: "recreate", text: "{ recreate: { bake: 1s } }", has_gap: true, keeps: false },
     Strategy {
         name: "rolling surge",
         text: "{ rolling: { max_surge: 1, max_unavailable: 0, bake: 1s } }",
         has_gap: false,
+        keeps: false,
     },
     Strategy {
         name: "rolling unavailable",
         text: "{ rolling: { max_surge: 0, max_unavailable: 1, bake: 1s } }",
         has_gap: false,
+        keeps: false,
     },
     Strategy {
         name: "blue_green",
         text: "{ blue_green: { canary: { share: 20%, bake: 1s }, bake: 1s, keep: 1s } }",
         has_gap: false,
+        keeps: true,
     },
     Strategy {
         name: "canary",
         text: "{ canary: { steps: [30%, 100%], bake: 1s, keep: 1s } }",
         has_gap: false,
+        keeps: true,
     },
 ];
 
