@@ -1,8 +1,12 @@
 //! The way back: traffic first, the last component first.
 
-use tidegate_types::{Duration, PlannedRevision, RevisionId, Rollout, Share, Timestamp, Workload};
+use tidegate_types::{
+    Duration, Plan, PlannedRevision, RevisionId, Rollout, Share, Step, Timestamp, Workload,
+};
 
-use crate::{Deployment, Environment, Event, Failure, Outcome, Progress, Stage, step::Turn};
+use crate::{
+    Deployment, Environment, Event, Failure, Outcome, Position, Progress, Stage, step::Turn,
+};
 
 /// What the target needs beyond an instance's own deadline to say that it was not met.
 const SLACK: Duration = Duration::from_secs(10);
@@ -30,6 +34,47 @@ pub(crate) fn begin(turn: &mut Turn<'_>, failure: Failure) {
     let listen = deployment.listen_before;
     turn.set_listen(listen);
     turn.event(Event::Failed { failure });
+    traffic_first(turn, position);
+}
+
+/// Every component whose stable revision is warm has its traffic back at once. What has to be
+/// started again, of whichever component, comes after that.
+fn traffic_first(turn: &mut Turn<'_>, position: Position) {
+    let Some(deployment) = turn.environment.deployment.clone() else { return };
+    let Some(plan) = &deployment.plan else { return };
+    for (index, (rollout, progress)) in plan.rollouts.iter().zip(&deployment.progress).enumerate() {
+        let Some(stable) = &rollout.stable else { continue };
+        if turn.seen.facts(stable).ready == 0 || !turn.environment.is_routed(stable) {
+            continue;
+        }
+        if !progress.shrunk {
+            turn.set_shares(&rollout.component, vec![(stable.clone(), Share::ALL)]);
+        } else if index == position.rollout {
+            take_back_the_last_shift(turn, rollout, stable, position);
+        }
+    }
+}
+
+/// A share that was just given to the candidate is not put in force any more. The stable revision
+/// has what it needs for its share of before: it shrinks only after the confirmation.
+fn take_back_the_last_shift(
+    turn: &mut Turn<'_>,
+    rollout: &Rollout,
+    stable: &RevisionId,
+    position: Position,
+) {
+    let (Some(candidate), Some(Step::Shift { .. }), true) =
+        (&rollout.candidate, rollout.steps.get(position.step), position.entered)
+    else {
+        return;
+    };
+    let before = rollout.steps.iter().take(position.step).rev().find_map(|step| match step {
+        Step::Shift { share } => Some(*share),
+        Step::Scale { .. } | Step::Bake { .. } | Step::Shrink { .. } => None,
+    });
+    let before = before.unwrap_or_default();
+    let shares = vec![(stable.clone(), before.rest()), (candidate.id.clone(), before)];
+    turn.set_shares(&rollout.component, shares);
 }
 
 /// Takes one component back, if what was seen allows it. Says whether anything moved.
@@ -52,6 +97,9 @@ pub(crate) fn advance(turn: &mut Turn<'_>) -> bool {
         if !turn.seen.fresh || (!turn.routes_confirmed() && turn.routes_refused().is_none()) {
             return false;
         }
+        if stable_after_all(turn, plan) {
+            return true;
+        }
         // A table that is refused leaves the traffic where it was.
         let stuck = deployment.touched && !turn.routes_confirmed();
         finish(turn, &deployment, failure, degraded || stuck);
@@ -66,16 +114,11 @@ pub(crate) fn advance(turn: &mut Turn<'_>) -> bool {
     let shrunk = deployment.progress.get(index).is_some_and(|progress| progress.shrunk);
     let outcome = match (&rollout.stable, &rollout.candidate) {
         (Some(stable), Some(candidate)) if *stable == candidate.id => {
-            if let Some(wanted) = turn.environment.revisions.get_mut(stable) {
-                wanted.replicas = rollout.stable_replicas;
-                wanted.spec.replicas = rollout.stable_replicas;
-            }
-            Went::Back
+            resized(turn, rollout, stable, shrunk, late)
         }
         (Some(stable), candidate) => {
             to_stable(turn, rollout, stable, candidate.as_ref(), shrunk, late)
         }
-        (None, Some(_)) if !turn.seen.fresh => Went::NotYet,
         (None, Some(candidate)) => {
             let progress = deployment.progress.get(index).copied().unwrap_or_default();
             to_nothing(turn, rollout, candidate, progress)
@@ -90,6 +133,8 @@ pub(crate) fn advance(turn: &mut Turn<'_>) -> bool {
                     component: rollout.component.clone(),
                     revision: stable.clone(),
                 });
+            } else {
+                turn.event(Event::Withdrawn { component: rollout.component.clone() });
             }
             false
         }
@@ -133,6 +178,31 @@ enum Went {
     Nowhere(String),
 }
 
+/// Only the number of instances had changed.
+fn resized(
+    turn: &mut Turn<'_>,
+    rollout: &Rollout,
+    stable: &RevisionId,
+    shrunk: bool,
+    late: bool,
+) -> Went {
+    let replicas = rollout.stable_replicas;
+    turn.resize(stable, replicas, "it gets the instances again that it had before");
+    if let Some(wanted) = turn.environment.revisions.get_mut(stable) {
+        wanted.spec.replicas = replicas;
+    }
+    let ready = turn.seen.facts(stable).ready;
+    let whole = ready >= replicas && turn.revisions_followed();
+    match (shrunk && !whole, late) {
+        (false, _) => Went::Back,
+        (true, false) => Went::NotYet,
+        (true, true) => Went::Nowhere(format!(
+            "only {ready} of {replicas} instances of {stable} became ready; they carry all of the \
+             traffic"
+        )),
+    }
+}
+
 fn to_stable(
     turn: &mut Turn<'_>,
     rollout: &Rollout,
@@ -142,11 +212,15 @@ fn to_stable(
     late: bool,
 ) -> Went {
     let facts = turn.seen.facts(stable);
-    let carries =
-        turn.environment.revisions.get(stable).is_some_and(|wanted| wanted.spec.route.is_some());
+    let carries = turn.environment.is_routed(stable);
+    let wanted = turn.environment.revisions.get(stable).map(|wanted| wanted.replicas);
     // Never shrunk, it is the fleet that carried everything before; workers have nothing to carry.
+    // Shrunk, it counts when the target knows that all of it is wanted again: what was ready before
+    // may be on its way out.
     let fit = if shrunk {
         facts.ready >= rollout.stable_replicas.max(1)
+            && wanted == Some(rollout.stable_replicas)
+            && turn.revisions_followed()
     } else {
         !carries || facts.ready >= 1
     };
@@ -159,13 +233,15 @@ fn to_stable(
     if rollout.exclusive && shrunk {
         if let Some(candidate) = candidate {
             turn.set_shares(&rollout.component, Vec::new());
-            turn.environment.set_replicas(&candidate.id, 0);
+            turn.resize(&candidate.id, 0, "it failed, and never runs beside the stable revision");
         }
-        if candidate_facts.running > 0 && !late {
+        // What was counted before the target knew that none is wanted may run again by now.
+        let gone = turn.seen.fresh && turn.revisions_followed() && candidate_facts.running == 0;
+        if candidate.is_some() && !gone && !late {
             return Went::NotYet;
         }
     }
-    turn.environment.set_replicas(stable, rollout.stable_replicas);
+    turn.resize(stable, rollout.stable_replicas, "it gets its instances back");
     if !late {
         return Went::NotYet;
     }
@@ -176,7 +252,10 @@ fn to_stable(
             facts.ready, rollout.stable_replicas
         ));
     }
-    if candidate_facts.ready >= 1 && !rollout.exclusive {
+    let carries_some = candidate.is_some_and(|candidate| {
+        turn.environment.share(&rollout.component, &candidate.id) > Share::NONE
+    });
+    if candidate_facts.ready >= 1 && carries_some && !rollout.exclusive {
         return Went::Nowhere(format!(
             "no instance of {stable} became ready; the candidate keeps its traffic"
         ));
@@ -200,6 +279,10 @@ fn to_nothing(
         .is_some_and(|rule| turn.environment.has_another_for(&rollout.component, rule));
     let serves = progress.first_traffic_at.is_some()
         && turn.environment.share(&rollout.component, &candidate.id) > Share::NONE;
+    // Who serves is not taken away unseen; who has yet to get traffic gets none.
+    if serves && !turn.seen.fresh {
+        return Went::NotYet;
+    }
     if serves && !took_over && turn.seen.facts(&candidate.id).ready >= 1 {
         return Went::Nowhere(
             "there is no verified release to go back to; the new one keeps serving".to_owned(),
@@ -207,6 +290,27 @@ fn to_nothing(
     }
     turn.set_shares(&rollout.component, Vec::new());
     Went::Back
+}
+
+/// Whether a stable revision that was given up became ready after all, and has its traffic back.
+fn stable_after_all(turn: &mut Turn<'_>, plan: &Plan) -> bool {
+    let mut any = false;
+    for rollout in &plan.rollouts {
+        let (Some(stable), Some(candidate)) = (&rollout.stable, &rollout.candidate) else {
+            continue;
+        };
+        let name = &rollout.component;
+        let kept = *stable != candidate.id
+            && turn.environment.share(name, &candidate.id) > Share::NONE
+            && turn.seen.facts(stable).ready >= 1;
+        if kept {
+            turn.set_shares(name, vec![(stable.clone(), Share::ALL)]);
+            let (component, revision) = (name.clone(), stable.clone());
+            turn.event(Event::WentBack { component, revision });
+            any = true;
+        }
+    }
+    any
 }
 
 fn finish(turn: &mut Turn<'_>, deployment: &Deployment, failure: Failure, degraded: bool) {

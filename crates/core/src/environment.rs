@@ -271,10 +271,8 @@ impl Environment {
         component: &ComponentName,
         shares: Vec<(RevisionId, Share)>,
     ) -> bool {
-        let routed = |revision: &RevisionId| {
-            self.revisions.get(revision).is_some_and(|wanted| wanted.spec.route.is_some())
-        };
-        let shares: Vec<_> = shares.into_iter().filter(|(revision, _)| routed(revision)).collect();
+        let shares: Vec<_> =
+            shares.into_iter().filter(|(revision, _)| self.is_routed(revision)).collect();
         let Some(component) = self.components.get_mut(component) else {
             return false;
         };
@@ -283,6 +281,11 @@ impl Environment {
         }
         component.shares = shares;
         true
+    }
+
+    /// Whether a revision takes requests.
+    pub(crate) fn is_routed(&self, revision: &RevisionId) -> bool {
+        self.revisions.get(revision).is_some_and(|wanted| wanted.spec.route.is_some())
     }
 
     /// Sets how many instances of a revision shall run.

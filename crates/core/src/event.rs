@@ -42,6 +42,10 @@ pub enum Event {
     Failed { failure: Failure },
     /// A component is back on its stable revision.
     WentBack { component: ComponentName, revision: RevisionId },
+    /// A component of which there was nothing before is gone again.
+    Withdrawn { component: ComponentName },
+    /// On the way back, another number of instances of a revision is wanted.
+    Resized { revision: RevisionId, replicas: u32, why: String },
     /// A component could not go back.
     CouldNotGoBack { component: ComponentName, why: String },
     /// A person holds it.
@@ -76,6 +80,8 @@ impl Event {
             Self::WithoutEvidence { .. } => "without_evidence",
             Self::Failed { .. } => "failed",
             Self::WentBack { .. } => "went_back",
+            Self::Withdrawn { .. } => "withdrawn",
+            Self::Resized { .. } => "resized",
             Self::CouldNotGoBack { .. } => "could_not_go_back",
             Self::Paused { .. } => "paused",
             Self::Resumed { .. } => "resumed",

@@ -302,8 +302,11 @@ fn enter(turn: &mut Turn<'_>, rollout: &Rollout, position: Position, step: Step)
                 shares.push((stable.clone(), share.rest()));
             }
             if let Some(candidate) = &rollout.candidate {
-                // The first release of a component has nobody to share with.
-                let share = if rollout.stable.is_some() { share } else { Share::ALL };
+                // The first release of a component has nobody to share with, nor has one whose
+                // stable revision takes no requests.
+                let stable = rollout.stable.as_ref();
+                let divided = stable.is_some_and(|stable| turn.environment.is_routed(stable));
+                let share = if divided { share } else { Share::ALL };
                 shares.push((candidate.id.clone(), share));
             } else {
                 shares.clear();
@@ -339,6 +342,7 @@ fn scale(turn: &mut Turn<'_>, rollout: &Rollout, position: Position, instances: 
         return;
     };
     let resized = rollout.stable.as_ref() == Some(&candidate.id);
+    let fewer = resized && instances < rollout.stable_replicas;
     let known = turn.environment.revisions.contains_key(&candidate.id);
     let wanted = turn.environment.revisions.entry(candidate.id.clone()).or_insert_with(|| {
         WantedRevision { id: candidate.id.clone(), spec: candidate.spec.clone(), replicas: 0 }
@@ -348,15 +352,15 @@ fn scale(turn: &mut Turn<'_>, rollout: &Rollout, position: Position, instances: 
     if resized {
         wanted.spec.replicas = instances;
     }
-    if known && position.step == 0 {
-        let exits = turn.seen.facts(&candidate.id).exits;
-        if let Some(progress) = turn
-            .environment
-            .deployment
-            .as_mut()
-            .and_then(|deployment| deployment.progress.get_mut(position.rollout))
-        {
-            progress.exits_before = exits;
+    let first = !rollout.steps.iter().take(position.step).any(|s| matches!(s, Step::Scale { .. }));
+    let exits = turn.seen.facts(&candidate.id).exits;
+    if let Some(deployment) = &mut turn.environment.deployment {
+        deployment.touched |= fewer;
+        if let Some(progress) = deployment.progress.get_mut(position.rollout) {
+            progress.shrunk |= fewer;
+            if known && first {
+                progress.exits_before = exits;
+            }
         }
     }
     if resized {
@@ -402,7 +406,8 @@ fn finished(turn: &Turn<'_>, rollout: &Rollout, position: Position, step: Step) 
             rollout
                 .stable
                 .as_ref()
-                .is_none_or(|stable| turn.seen.facts(stable).running <= instances),
+                .is_none_or(|stable| turn.seen.facts(stable).running <= instances)
+                && turn.revisions_followed(),
         ),
         Step::Bake { time } => {
             if turn.now < position.since.after(time) {
@@ -412,13 +417,16 @@ fn finished(turn: &Turn<'_>, rollout: &Rollout, position: Position, step: Step) 
                 return Finished::No;
             }
             // Guards that did not speak at all are missing evidence, too.
-            if readings.len() < rollout.guards.len() {
-                return Finished::No;
-            }
+            let silent = rollout.guards.iter().skip(readings.len()).map(|guard| GuardReading {
+                guard: guard.text.clone(),
+                verdict: Verdict::InsufficientEvidence,
+                evidence: format!("nothing was read for {}", guard.text),
+            });
             let lacking: Vec<GuardReading> = readings
                 .iter()
                 .filter(|reading| reading.verdict == Verdict::InsufficientEvidence)
                 .cloned()
+                .chain(silent)
                 .collect();
             // A bake of no time asks for no evidence, and says so by being written `0s`.
             if lacking.is_empty() || time.is_zero() {

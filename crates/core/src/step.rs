@@ -137,6 +137,8 @@ pub enum Rejected {
 
 /// The state in the middle of a transition.
 pub(crate) struct Turn<'a> {
+    /// As it was.
+    before: &'a Environment,
     pub(crate) environment: Environment,
     pub(crate) events: Vec<Event>,
     pub(crate) seen: &'a Seen,
@@ -153,6 +155,7 @@ pub fn step(
     now: Timestamp,
 ) -> Result<Decision, Rejected> {
     let mut turn = Turn {
+        before: environment,
         environment: environment.clone(),
         events: Vec::new(),
         seen,
@@ -160,12 +163,13 @@ pub fn step(
         rerouted: false,
         renumbered: false,
     };
-    turn.take(input)?;
+    // First of all, so that what changes now has a number that counts.
     turn.catch_up();
+    turn.take(input)?;
     while turn.advance() {}
     turn.retire_warm();
-    turn.number_the_table(environment);
-    turn.number_the_revisions(environment);
+    turn.number_the_table();
+    turn.number_the_revisions();
     let wake_at = turn.wake_at();
     Ok(Decision { environment: turn.environment, events: turn.events, wake_at })
 }
@@ -207,6 +211,10 @@ impl Turn<'_> {
                 actor: running.actor.clone(),
                 scope: self.environment.scope.to_string(),
             });
+        }
+        // A request that comes once more, after its deployment has ended, begins nothing.
+        if self.environment.latest.as_ref().is_some_and(|latest| latest.deployment == id) {
+            return Ok(());
         }
         self.environment.deployment = Some(Deployment {
             id,
@@ -321,7 +329,9 @@ impl Turn<'_> {
                 let Some(pause) = deployment.pause.take() else {
                     return pointless("the deployment is not paused");
                 };
-                position.since = position.since.after(self.now.since(pause.since));
+                // A step that came up during the pause, by a skip, has waited from then on only.
+                let waited = self.now.since(pause.since.max(position.since));
+                position.since = position.since.after(waited);
                 self.event(Event::Resumed { actor });
                 Ok(())
             }
@@ -375,8 +385,8 @@ impl Turn<'_> {
 
     /// Two tables with one epoch are never different, whatever it was that changed: a role, too, is
     /// part of the table.
-    fn number_the_table(&mut self, before: &Environment) {
-        let before = before.route_table();
+    fn number_the_table(&mut self) {
+        let before = self.before.route_table();
         let after = self.environment.route_table();
         if (before.listen, before.routes) != (after.listen, after.routes)
             && self.environment.epoch.0 > 0
@@ -386,8 +396,8 @@ impl Turn<'_> {
     }
 
     /// Two lists of revisions with one generation are never different.
-    fn number_the_revisions(&mut self, before: &Environment) {
-        if self.environment.revisions != before.revisions && !self.renumbered {
+    fn number_the_revisions(&mut self) {
+        if self.environment.revisions != self.before.revisions && !self.renumbered {
             self.environment.generation = self.environment.generation.next();
         }
     }
@@ -421,10 +431,28 @@ impl Turn<'_> {
                 && self.seen.observation.routes.epoch == Some(self.environment.epoch))
     }
 
+    /// Whether the target follows the list of revisions that is wanted. What it counted before may
+    /// change by itself, as when an instance that died is started again.
+    pub(crate) fn revisions_followed(&self) -> bool {
+        !self.renumbered
+            && self.environment.revisions == self.before.revisions
+            && self.seen.observation.generation == Some(self.environment.generation)
+    }
+
     /// Why the table that is wanted will never be in force.
     pub(crate) fn routes_refused(&self) -> Option<String> {
         let refused = self.seen.observation.routes.refused.as_ref()?;
         (!self.rerouted && refused.epoch == self.environment.epoch).then(|| refused.reason.clone())
+    }
+
+    /// Sets how many instances of a revision shall run, on the way back.
+    pub(crate) fn resize(&mut self, revision: &RevisionId, replicas: u32, why: &str) {
+        let known = self.environment.revisions.get(revision).map(|wanted| wanted.replicas);
+        if known.is_some_and(|known| known != replicas) {
+            self.environment.set_replicas(revision, replicas);
+            let (revision, why) = (revision.clone(), why.to_owned());
+            self.event(Event::Resized { revision, replicas, why });
+        }
     }
 
     pub(crate) fn retire(&mut self, revision: &RevisionId, why: &str) {

@@ -35,7 +35,14 @@ pub fn waiting(environment: &Environment, seen: &Seen) -> Option<Waiting> {
             ends: format!("the end of the build, or `tidegate abort {name}`"),
         }),
         Stage::Rolling(position) => {
-            let (rollout, step) = deployment.current()?;
+            let Some((rollout, step)) = deployment.current() else {
+                // The last step was skipped before anybody could look.
+                return Some(Waiting {
+                    on: "a look at the target".to_owned(),
+                    until: None,
+                    ends: "its answer; it is asked again until it answers".to_owned(),
+                });
+            };
             let component = &rollout.component;
             let candidate = rollout.candidate.as_ref();
             let facts = candidate.map(|candidate| seen.facts(&candidate.id)).unwrap_or_default();

@@ -89,7 +89,8 @@ pub const INVARIANTS: [Invariant; 27] = [
         Checked,
         MACHINE,
         "A component that takes requests has somebody to answer them whenever an instance that \
-         was not condemned is ready; only `recreate` and a removal leave a gap.",
+         was not condemned is ready; only a removal leaves a gap, and a plan that stops all of the \
+         old first.",
     ),
     one(
         4,

@@ -32,7 +32,7 @@ pub struct Stopped<'a> {
 ///
 /// Every method takes what happened in the world as it is, not as the engine saw it, and answers
 /// with the breaches. What is never told is never judged.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Watch {
     /// Of the state that was stored last.
     stored: Option<Mark>,
@@ -43,8 +43,12 @@ pub struct Watch {
     followed: BTreeMap<RevisionId, WantedRevision>,
     /// When a revision last had a ready instance.
     ready_at: BTreeMap<RevisionId, Timestamp>,
+    /// Since when it has had one without a break.
+    ready_since: BTreeMap<RevisionId, Timestamp>,
     /// Candidates of a deployment that goes back or failed.
     condemned: BTreeSet<RevisionId>,
+    /// Who was known to be ready when the latest decision to go back was made.
+    known_ready: BTreeSet<RevisionId>,
     bounds: BTreeMap<ComponentName, Bounds>,
     drain: BTreeMap<RevisionId, Duration>,
 }
@@ -111,7 +115,7 @@ impl Watch {
                 self.drain.insert(id.clone(), process.stop.drain);
             }
         }
-        self.condemn(before, decision);
+        self.condemn(before, seen, decision);
         self.rolling(after, &mut breaches);
         breaches.0
     }
@@ -158,14 +162,22 @@ impl Watch {
                 if backend.share == Share::NONE || !grows {
                     continue;
                 }
-                breaches.check(10, former.is_none() || !self.condemned.contains(id), || {
-                    format!("{id} failed, and {} of it came into force", backend.share)
-                });
                 let lately = |id: &RevisionId| {
-                    self.ready_at.get(id).is_some_and(|at| now.since(*at) <= DELTA)
+                    self.ready_since.contains_key(id)
+                        || self.ready_at.get(id).is_some_and(|at| now.since(*at) <= DELTA)
+                };
+                // Whoever decided had the time to see it.
+                let lasting = |id: &RevisionId| {
+                    self.ready_since.get(id).is_some_and(|since| now.since(*since) >= DELTA)
                 };
                 let other = route.backends.iter().map(|other| &other.revision).find(|other| {
-                    *other != id && !self.condemned.contains(*other) && lately(other)
+                    *other != id && !self.condemned.contains(*other) && lasting(other)
+                });
+                // With nobody else to ask, what failed is better than nothing.
+                let known = other.is_some_and(|other| self.known_ready.contains(other));
+                let condemned = self.condemned.contains(id) && known;
+                breaches.check(10, former.is_none() || !condemned, || {
+                    format!("{id} failed, and {} of it came into force", backend.share)
                 });
                 breaches.check(2, lately(id) || other.is_none(), || {
                     format!("{id} has {} with no instance ready, and {other:?} has", backend.share)
@@ -195,8 +207,12 @@ impl Watch {
         fleets: &BTreeMap<RevisionId, RevisionFacts>,
         now: Timestamp,
     ) -> Vec<Breach> {
+        self.ready_since.retain(|id, _| fleets.get(id).is_some_and(|facts| facts.ready > 0));
         for (id, facts) in fleets {
             if facts.ready > 0 {
+                if !self.ready_since.contains_key(id) {
+                    self.ready_since.insert(id.clone(), now);
+                }
                 match self.ready_at.get_mut(id) {
                     Some(at) => *at = now,
                     None => {
@@ -243,7 +259,7 @@ impl Watch {
     }
 
     /// Remembers whom a failure concerns.
-    fn condemn(&mut self, before: &Environment, decision: &Decision) {
+    fn condemn(&mut self, before: &Environment, seen: &Seen, decision: &Decision) {
         let Some(deployment) = &before.deployment else { return };
         let failed = decision.events.iter().any(|event| matches!(event, Event::Failed { .. }));
         let plan = deployment.plan.as_ref();
@@ -252,6 +268,8 @@ impl Watch {
             (rollout.stable.as_ref() != Some(&candidate.id)).then_some(&candidate.id)
         });
         if failed {
+            let ready = seen.observation.revisions.iter().filter(|(_, facts)| facts.ready > 0);
+            self.known_ready = ready.map(|(id, _)| id.clone()).collect();
             self.condemned.extend(candidates.cloned());
         }
         let ended = decision.environment.latest.as_ref().filter(|latest| {

@@ -77,6 +77,10 @@ pub(crate) fn sentence(event: &Event) -> Option<String> {
             format!("{component}✖ {}{evidence}", failure.what)
         }
         Event::WentBack { component, revision } => format!("{component} is back on {revision}"),
+        Event::Withdrawn { component } => format!("{component} is gone again: it was new"),
+        Event::Resized { revision, replicas, why } => {
+            format!("{revision} gets {replicas} instances: {why}")
+        }
         Event::CouldNotGoBack { component, why } => {
             format!("{component} ✖ could not go back: {why}")
         }

@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod model;
 mod properties;
+mod search;
+mod shop;
 mod stories;
+mod walk;
 mod world;

@@ -379,3 +379,125 @@ fn what_is_warm_stays_so_until_a_newer_release_has_proved_itself() {
     world.until("the former one to stop", |w| w.facts(&revision("api", 1)).running == 0);
     assert_eq!(world.facts(&revision("api", 2)).ready, 4, "the one before is warm");
 }
+
+#[test]
+fn aborted_before_the_old_one_has_stopped_the_old_one_is_wanted_again() {
+    for strategy in [
+        Strategy::Recreate { bake: second(5) },
+        Strategy::Rolling { max_surge: 0, max_unavailable: 4, bake: second(5) },
+        Strategy::Rolling { max_surge: 0, max_unavailable: 1, bake: second(5) },
+    ] {
+        let mut world = with_first(&[api(strategy.clone())]);
+        world.deploy(2, &[api(strategy)]).unwrap();
+        // All four still run and are ready: the wish to stop them was stored just now.
+        assert_eq!(
+            world.facts(&revision("api", 1)).ready + world.facts(&revision("api", 1)).draining,
+            4
+        );
+        world.command(Command::Abort).unwrap();
+        assert_eq!(world.settle(), Outcome::RolledBack);
+        assert_eq!(world.environment.revisions[&revision("api", 1)].replicas, 4);
+        assert_eq!(world.facts(&revision("api", 1)).ready, 4);
+    }
+}
+
+#[test]
+fn what_is_warm_does_not_wait_for_another_component_that_starts_again() {
+    let parts = || {
+        [
+            api(Strategy::BlueGreen { canary: None, bake: second(1), keep: second(60) }),
+            Part {
+                name: "worker",
+                replicas: 1,
+                strategy: Strategy::Recreate { bake: second(5) },
+                routed: false,
+            },
+        ]
+    };
+    let mut world = with_first(&parts());
+    world.deploy(2, &parts()).unwrap();
+    world.until("the new worker", |world| world.facts(&revision("worker", 2)).ready == 1);
+    assert_eq!(world.share("api", 2), Share::ALL);
+    world.command(Command::Abort).unwrap();
+    assert_eq!(world.share("api", 1), Share::ALL, "although the worker has yet to start again");
+    assert_eq!(world.settle(), Outcome::RolledBack);
+}
+
+#[test]
+fn a_stable_one_that_comes_back_late_is_not_stopped_for_the_candidate() {
+    let mut world = with_first(&[api(canary())]);
+    world.deploy(2, &[api(canary())]).unwrap();
+    world.until("half of the traffic", |world| world.share("api", 2) == Share::percent(50));
+    world.behaviours.insert(revision("api", 1), Behaviour { ready_after: None, ..GOOD });
+    world.confirm_after = 1_000_000;
+    world.command(Command::Abort).unwrap();
+    let could_not = |world: &World| {
+        world.events.iter().any(|(_, event)| matches!(event, Event::CouldNotGoBack { .. }))
+    };
+    world.until("giving up", could_not);
+    world.behaviours.insert(revision("api", 1), GOOD);
+    world.confirm_after = 100;
+    world.settle();
+    assert_eq!(world.serving("api").as_deref(), Some("api@1"));
+    assert_eq!(world.share("api", 1), Share::ALL);
+}
+
+#[test]
+fn the_request_of_a_deployment_that_is_over_begins_nothing() {
+    let world = with_first(&[api(canary())]);
+    let again = Input::Request {
+        deployment: DeploymentId(1),
+        kind: DeploymentKind::Deploy,
+        actor: "ana".into(),
+    };
+    let now = Timestamp::from_millis(2_000_000);
+    let decision = step(&world.environment, &again, &Seen::default(), now).unwrap();
+    assert_eq!((decision.environment, decision.events), (world.environment, vec![]));
+}
+
+#[test]
+fn a_step_that_came_up_in_a_pause_waits_from_then_on_only() {
+    let mut world = with_first(&[api(canary())]);
+    world.deploy(2, &[api(canary())]).unwrap();
+    world.until("a tenth", |world| world.share("api", 2) == Share::percent(10));
+    world.until("the bake", |world| {
+        matches!(
+            world.events.last(),
+            Some((_, Event::StepEntered { step: tidegate_types::Step::Bake { .. }, .. }))
+        )
+    });
+    world.command(Command::Pause).unwrap();
+    for _ in 0..50 {
+        world.tick();
+    }
+    world.command(Command::Skip).unwrap();
+    world.command(Command::Resume).unwrap();
+    let Some(tidegate_core::Stage::Rolling(position)) =
+        world.environment.deployment.as_ref().map(|deployment| deployment.stage.clone())
+    else {
+        panic!("it goes on");
+    };
+    assert!(position.since <= Timestamp::from_millis(i64::try_from(world.now).unwrap()));
+}
+
+#[test]
+fn a_change_made_while_the_data_plane_is_ahead_has_a_number_that_counts() {
+    let mut world = with_first(&[api(canary())]);
+    world.deploy(2, &[api(canary())]).unwrap();
+    world.until("a tenth", |world| world.share("api", 2) == Share::percent(10));
+    let mut seen = Seen { fresh: true, ..Seen::default() };
+    let ahead = tidegate_types::Epoch(world.environment.epoch.0 + 7);
+    seen.observation.routes.epoch = Some(ahead);
+    let abort = Input::Command {
+        command: Command::Abort,
+        deployment: None,
+        place: None,
+        actor: "bo".into(),
+    };
+    let now = Timestamp::from_millis(2_000_000);
+    // The listener changes in the same transition as the number is caught up.
+    world.environment.deployment.as_mut().unwrap().listen_before =
+        tidegate_types::Listen::Address("127.0.0.1:9090".parse().unwrap());
+    let decision = step(&world.environment, &abort, &seen, now).unwrap();
+    assert_eq!(decision.environment.epoch, ahead.next());
+}

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use tidegate_core::{Command, Environment, Event, Input, Outcome, Rejected, Seen, Stage, step};
+use tidegate_invariants::transition;
 use tidegate_manifest::Strategy;
 use tidegate_plan::strategy::{Situation, keep, steps};
 use tidegate_types::{
@@ -186,7 +187,10 @@ impl World {
 
     fn feed(&mut self, input: &Input) -> Result<(), Rejected> {
         let seen = self.look();
-        let decision = step(&self.environment, input, &seen, self.time())?;
+        let result = step(&self.environment, input, &seen, self.time());
+        let breaches = transition(&self.environment, input, &seen, self.time(), &result);
+        assert_eq!(breaches, [], "after {:?}", self.events.last());
+        let decision = result?;
         // What is stored is what is loaded: a restart at any moment changes nothing.
         let stored = serde_json::to_string(&decision.environment).unwrap();
         let loaded: Environment = serde_json::from_str(&stored).unwrap();
@@ -300,6 +304,7 @@ impl World {
         for id in self.fleets.keys() {
             seen.observation.revisions.insert(id.clone(), self.facts(id));
         }
+        seen.observation.generation = Some(self.environment.generation);
         seen.observation.routes.epoch = self.confirmed.as_ref().map(|table| table.epoch);
         if let Some(deployment) = &self.environment.deployment {
             seen.readings = deployment

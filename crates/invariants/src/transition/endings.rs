@@ -69,6 +69,14 @@ fn ended(case: &Case<'_>, breaches: &mut Breaches) {
         breaches.check(14, right, || {
             format!("it ended as {:?}, and {name} is served by {serving:?}", latest.outcome)
         });
+        if let (Outcome::Failed | Outcome::RolledBack, Some(stable)) =
+            (latest.outcome, &rollout.stable)
+        {
+            let size = case.after.revisions.get(stable).map(|wanted| wanted.replicas);
+            breaches.check(14, size == Some(rollout.stable_replicas), || {
+                format!("{stable} had {} instances, and gets {size:?}", rollout.stable_replicas)
+            });
+        }
         let Some(candidate) = candidate.filter(|_| !succeeded) else { continue };
         let left = case.after.revisions.contains_key(candidate) && serving != Some(candidate);
         breaches.check(16, !left, || format!("{candidate} failed and is still wanted"));

@@ -68,7 +68,7 @@ fn answered(case: &Case<'_>, breaches: &mut Breaches) {
             continue;
         }
         let rollout = case.rollouts().iter().find(|rollout| rollout.component == *name);
-        let gap = rollout.is_some_and(|rollout| rollout.exclusive || rollout.candidate.is_none());
+        let gap = rollout.is_some_and(leaves_a_gap);
         breaches.check(3, gap || has_traffic(component), || {
             format!("nobody answers the requests of {name}")
         });
@@ -88,6 +88,17 @@ fn answered(case: &Case<'_>, breaches: &mut Breaches) {
             breaches.check(3, answers, || format!("nobody answers {rule:?}"));
         }
     }
+}
+
+/// Whether the plan stops all of the old before anything new may serve: `recreate`, a rolling
+/// update without room for one more, or a removal.
+fn leaves_a_gap(rollout: &Rollout) -> bool {
+    let first = rollout.steps.iter().find(|step| match step {
+        Step::Shift { share } => *share > Share::NONE,
+        Step::Shrink { instances } => *instances == 0,
+        Step::Scale { .. } | Step::Bake { .. } => false,
+    });
+    rollout.candidate.is_none() || matches!(first, Some(Step::Shrink { .. }))
 }
 
 fn has_traffic(component: &Component) -> bool {
@@ -150,7 +161,11 @@ fn forward(case: &Case<'_>, breaches: &mut Breaches) {
             }
             std::cmp::Ordering::Greater => &[],
         };
-        let allowed = allowed(rollout, steps);
+        let shares = rollout.stable.as_ref().is_some_and(|stable| {
+            let stable = case.before.revisions.get(stable);
+            stable.is_some_and(|stable| stable.spec.route.is_some())
+        });
+        let allowed = allowed(shares, steps);
         let (before, after) = (
             case.before.share(&rollout.component, &candidate.id),
             case.after.share(&rollout.component, &candidate.id),
@@ -174,9 +189,10 @@ fn forward(case: &Case<'_>, breaches: &mut Breaches) {
 }
 
 /// What the candidate may have after these steps.
-fn allowed(rollout: &Rollout, steps: &[Step]) -> Share {
+fn allowed(shares: bool, steps: &[Step]) -> Share {
     let shifts = steps.iter().filter_map(|step| match step {
-        Step::Shift { share } if rollout.stable.is_none() => Some((*share).max(Share::ALL)),
+        // Nobody is there to share with.
+        Step::Shift { .. } if !shares => Some(Share::ALL),
         Step::Shift { share } => Some(*share),
         Step::Scale { .. } | Step::Bake { .. } | Step::Shrink { .. } => None,
     });

@@ -97,7 +97,12 @@ fn retired(case: &Case<'_>, id: &RevisionId, breaches: &mut Breaches) {
     let component = &case.before.revisions[id].spec.component;
     let share = case.before.share(component, id);
     let ready = case.seen.facts(id).ready;
-    breaches.check(6, share == Share::NONE || ready == 0, || {
+    // A component that takes no requests any more loses them with what took them.
+    let route_gone = !case.after.components.get(component).is_some_and(|component| {
+        let serving = component.serving.as_ref().and_then(|id| case.after.revisions.get(id));
+        serving.is_some_and(|serving| serving.spec.route.is_some())
+    });
+    breaches.check(6, share == Share::NONE || ready == 0 || route_gone, || {
         format!("{id} was retired with {share} of the traffic and {ready} ready instances")
     });
     if going_back(case.before) {

@@ -210,8 +210,8 @@ impl<'a> Walk<'a> {
                     format!("{} ended well with {readings:?}", at())
                 });
                 let wanted = rollout.candidate.as_ref().map_or(0, |candidate| {
-                    let wanted = self.case.after.revisions.get(&candidate.id);
-                    wanted.map_or(candidate.spec.replicas, |wanted| wanted.replicas).max(1)
+                    let wanted = self.case.before.revisions.get(&candidate.id);
+                    wanted.map_or(1, |wanted| wanted.replicas).max(1)
                 });
                 breaches.check(8, ready >= wanted, || {
                     format!("{} ended with {ready} of {wanted} instances ready", at())
