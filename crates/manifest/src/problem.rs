@@ -251,8 +251,16 @@ impl<'a> Report<'a> {
     }
 
     /// The problems in the order of the file, each once: an alias would repeat those of its anchor.
+    ///
+    /// What they quote of the file is made fit for a line of a terminal.
     pub(crate) fn finish(mut self) -> Problems {
         self.problems.sort_by_key(|problem| problem.span.start);
+        for problem in &mut self.problems {
+            problem.message = printable(&problem.message);
+            problem.label = problem.label.as_deref().map(printable);
+            let lines = problem.help.as_deref().map(|help| help.split('\n').map(printable));
+            problem.help = lines.map(|lines| lines.collect::<Vec<_>>().join("\n"));
+        }
         let mut unique: Vec<Problem> = Vec::with_capacity(self.problems.len());
         for problem in self.problems {
             let known = unique
@@ -266,6 +274,25 @@ impl<'a> Report<'a> {
         }
         Problems(unique)
     }
+}
+
+/// Whether a character does something to a terminal other than to stand there: a control character,
+/// or one that turns the direction of what follows.
+pub(crate) fn is_active(character: char) -> bool {
+    character.is_control() || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Active characters as escapes, so that what a file says is read and not obeyed.
+fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_active(character) {
+            printable.extend(character.escape_default());
+        } else {
+            printable.push(character);
+        }
+    }
+    printable
 }
 
 /// The nearest character boundary at or before `byte`.

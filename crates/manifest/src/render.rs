@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::problem::{Problem, Problems, Severity};
+use crate::problem::{Problem, Problems, Severity, is_active};
 
 /// Longest part of a source line that is shown.
 const WIDTH: usize = 100;
@@ -79,7 +79,7 @@ impl Problem {
     fn excerpt(&self) -> (String, usize, usize) {
         // A tab or another control character would put the mark in the wrong place.
         let line: Vec<char> =
-            self.source.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+            self.source.chars().map(|c| if is_active(c) { ' ' } else { c }).collect();
         let column = (self.column - 1).min(line.len());
         let first = if line.len() > WIDTH { column.saturating_sub(BEFORE) } else { 0 };
         let last = line.len().min(first + WIDTH);
