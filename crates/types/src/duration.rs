@@ -58,6 +58,12 @@ impl Duration {
         self.0
     }
 
+    /// This and then `other`; the longest there can be when that is too long.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+
     /// Whether it is no time at all.
     #[must_use]
     pub const fn is_zero(self) -> bool {

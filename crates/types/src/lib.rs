@@ -37,5 +37,5 @@ pub use revision::{
     UnknownSignal, Workload,
 };
 pub use route::{Listen, RouteEntry, RouteRule, RouteTable, WeightedRevision};
-pub use share::{InvalidShare, Share};
+pub use share::{InvalidShare, MoreThanAll, Share};
 pub use timestamp::{Epoch, Generation, Timestamp};

@@ -8,13 +8,18 @@ use serde::{Deserialize, Serialize};
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
-#[serde(transparent)]
+#[serde(try_from = "u32", into = "u32")]
 pub struct Share(u32);
 
 /// Text that is not a share.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a share: write a percentage from 0% to 100%, as in `10%` or `0.5%`")]
 pub struct InvalidShare(pub String);
+
+/// More than the whole.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is not a share: it has 0 to 10000 hundredths of a percent")]
+pub struct MoreThanAll(pub u32);
 
 impl Share {
     /// Nothing.
@@ -60,6 +65,20 @@ impl Share {
     #[must_use]
     pub fn of_count(self, whole: u32) -> u32 {
         u32::try_from((u64::from(self.0) * u64::from(whole)).div_ceil(10_000)).unwrap_or(whole)
+    }
+}
+
+impl TryFrom<u32> for Share {
+    type Error = MoreThanAll;
+
+    fn try_from(hundredths: u32) -> Result<Self, MoreThanAll> {
+        if hundredths <= Self::ALL.0 { Ok(Self(hundredths)) } else { Err(MoreThanAll(hundredths)) }
+    }
+}
+
+impl From<Share> for u32 {
+    fn from(share: Share) -> Self {
+        share.0
     }
 }
 
@@ -109,6 +128,12 @@ mod tests {
         for text in ["", "10", "%", "101%", "-1%", "1.234%", "ten%", "100.01%", ".5%", "5.%"] {
             assert!(text.parse::<Share>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn nothing_is_more_than_the_whole() {
+        assert_eq!(Share::try_from(10_000), Ok(Share::ALL));
+        assert_eq!(Share::try_from(10_001), Err(MoreThanAll(10_001)));
     }
 
     #[test]
