@@ -162,13 +162,11 @@ pub(crate) fn due(environment: &Environment, deployment: &Deployment) -> Option<
     let stable = deployment.plan.as_ref()?.rollouts.get((*rollout)?)?.stable.as_ref()?;
     let deadline = match &environment.revisions.get(stable)?.spec.workload {
         Workload::Process(process) => {
-            process.health.deadline.as_millis()
-                + process.stop.drain.as_millis()
-                + process.stop.timeout.as_millis()
+            process.health.deadline.plus(process.stop.drain).plus(process.stop.timeout)
         }
-        Workload::Static(_) => 0,
+        Workload::Static(_) => Duration::ZERO,
     };
-    Some(rollout_since.after(Duration::from_millis(deadline + SLACK.as_millis())))
+    Some(rollout_since.after(deadline.plus(SLACK)))
 }
 
 enum Went {

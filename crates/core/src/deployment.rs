@@ -206,7 +206,7 @@ impl Deployment {
         match &self.stage {
             Stage::Preparing => &[],
             Stage::Rolling(position) => {
-                &plan.rollouts[..plan.rollouts.len().min(position.rollout + 1)]
+                &plan.rollouts[..plan.rollouts.len().min(position.rollout.saturating_add(1))]
             }
             Stage::GoingBack { .. } => &plan.rollouts,
         }

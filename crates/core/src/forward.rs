@@ -154,7 +154,7 @@ fn grace(rollout: &Rollout) -> Duration {
         .as_ref()
         .and_then(|candidate| health(&candidate.spec))
         .map_or(Duration::ZERO, |health| health.deadline);
-    Duration::from_millis(deadline.as_millis().saturating_add(SLACK.as_millis()))
+    deadline.plus(SLACK)
 }
 
 fn health(spec: &RevisionSpec) -> Option<&HealthCheck> {
@@ -367,7 +367,8 @@ fn scale(turn: &mut Turn<'_>, rollout: &Rollout, position: Position, instances: 
         return;
     }
     // From here on the header reaches the candidate, and the listener is known to be free.
-    let mut shares = turn.environment.components[&rollout.component].shares.clone();
+    let component = turn.environment.components.get(&rollout.component);
+    let mut shares = component.map(|component| component.shares.clone()).unwrap_or_default();
     if !shares.is_empty() && !shares.iter().any(|(named, _)| named == &candidate.id) {
         shares.push((candidate.id.clone(), Share::NONE));
         turn.set_shares(&rollout.component, shares);

@@ -120,7 +120,7 @@ pub enum Rejected {
         running: DeploymentId,
     },
     /// Another step than the one that was meant is under way.
-    #[error("step {} of {component} is over", meant.step + 1)]
+    #[error("step {} of {component} is over", meant.step.saturating_add(1))]
     Passed {
         /// The one that was meant.
         meant: Place,
