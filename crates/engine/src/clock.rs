@@ -44,7 +44,7 @@ impl Anchor {
     /// The time when the uptime is `uptime`.
     #[must_use]
     pub const fn at(&self, uptime: i64) -> Timestamp {
-        Timestamp::from_millis(self.wall + (uptime - self.uptime))
+        Timestamp::from_millis(self.wall.saturating_add(uptime.saturating_sub(self.uptime)))
     }
 
     /// Reads both clocks.
