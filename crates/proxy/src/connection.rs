@@ -125,18 +125,14 @@ pub(crate) async fn serve(
         return;
     }
     let worker = Rc::clone(&listed.worker);
-    let socket = Socket { stream, framing: Framing::new(), activity: Arc::clone(&activity) };
+    let socket = Socket::new(stream, Arc::clone(&activity));
     let client = Rc::new(Client { worker: Rc::clone(&worker), scope, peer, activity });
     let service = service_fn(move |request: Request<Incoming>| {
         let client = Rc::clone(&client);
         async move { Ok::<_, Infallible>(forward::answer(client, request).await) }
     });
-    // Upper bounds only; the time limits are kept by the worker's sweep.
-    let connection = Builder::new()
-        .header_read_timeout(None)
-        .max_buf_size(worker.limits.head_bytes.max(8 * 1024))
-        .serve_connection(TokioIo::new(socket), service)
-        .with_upgrades();
+    let connection =
+        builder(&worker.limits).serve_connection(TokioIo::new(socket), service).with_upgrades();
     let mut connection = pin!(connection);
     let mut closing = worker.closing();
     let outcome = tokio::select! {
@@ -153,15 +149,28 @@ pub(crate) async fn serve(
     drop(listed);
 }
 
+/// How HTTP is read from clients. Upper bounds only; the time limits are kept by the worker's sweep.
+pub(crate) fn builder(limits: &Limits) -> Builder {
+    let mut builder = Builder::new();
+    builder.header_read_timeout(None).max_buf_size(limits.head_bytes.max(8 * 1024));
+    builder
+}
+
 /// A client's socket that watches what comes in.
 #[derive(Debug)]
-struct Socket {
-    stream: TcpStream,
+pub(crate) struct Socket<S> {
+    stream: S,
     framing: Framing,
     activity: Arc<Activity>,
 }
 
-impl AsyncRead for Socket {
+impl<S> Socket<S> {
+    pub(crate) fn new(stream: S, activity: Arc<Activity>) -> Self {
+        Self { stream, framing: Framing::new(), activity }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -185,7 +194,7 @@ impl AsyncRead for Socket {
     }
 }
 
-impl AsyncWrite for Socket {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -203,7 +212,7 @@ impl AsyncWrite for Socket {
     }
 
     fn is_write_vectored(&self) -> bool {
-        true
+        self.stream.is_write_vectored()
     }
 
     fn poll_flush(

@@ -96,10 +96,7 @@ async fn converse(control: Arc<Control>, stream: UnixStream) {
             // A line that was cut off is no request.
             Ok(_) | Err(_) => return,
         }
-        let response = match serde_json::from_slice(&line) {
-            Ok(request) => answer(&control, request).await,
-            Err(error) => Response::Refused(invalid(format!("not a request: {error}"))),
-        };
+        let response = reply(&control, &line).await;
         let Ok(mut text) = serde_json::to_vec(&response) else {
             return;
         };
@@ -108,6 +105,14 @@ async fn converse(control: Arc<Control>, stream: UnixStream) {
             return;
         }
         line.shrink_to(16 * 1024);
+    }
+}
+
+/// The answer to a line.
+pub(crate) async fn reply(control: &Control, line: &[u8]) -> Response {
+    match serde_json::from_slice(line) {
+        Ok(request) => answer(control, request).await,
+        Err(error) => Response::Refused(invalid(format!("not a request: {error}"))),
     }
 }
 

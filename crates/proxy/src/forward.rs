@@ -2,6 +2,7 @@
 
 use std::{
     cell::Cell,
+    net::IpAddr,
     pin::{Pin, pin},
     rc::Rc,
     sync::Arc,
@@ -16,6 +17,7 @@ use hyper::{
     body::Incoming,
     upgrade::{self, OnUpgrade},
 };
+use tidegate_types::RouteRule;
 
 use crate::{
     answer::{AnswerBody, AnswerKind, EndpointBody, Own, Ticket, wants_json},
@@ -23,7 +25,7 @@ use crate::{
     endpoint::{Backend, Connection, Destination, Endpoint, LocalRoute, LocalTable},
     files::Site,
     head::{self, Origin},
-    pick,
+    pick::{self, Random},
     routing::{self, Stripped},
     upgrade as websocket,
 };
@@ -101,25 +103,26 @@ async fn exchange(
     let route = search.route(&table).ok_or(Own::NoRoute)?;
     let target = match search.next()? {
         Target::Files(backend, site) => {
-            let stripped = stripped(route, &request).map_err(Refused::Malformed)?;
+            let stripped = stripped(&route.rule, &request).map_err(Refused::Malformed)?;
             let ticket = Ticket::new(&client.worker, backend, None, started);
             return Ok(site.answer(&request, &stripped, ticket));
         }
         target @ Target::Endpoint(..) => target,
     };
-    let uri = stripped(route, &request).map_err(Refused::Malformed)?;
+    let uri = stripped(&route.rule, &request).map_err(Refused::Malformed)?;
     drop(table);
     let websocket = head::is_websocket(request.method(), request.version(), request.headers());
     let client_upgrade = websocket.then(|| upgrade::on(&mut request));
-    let outgoing = outgoing(client, request, uri, host.clone(), websocket);
+    let place = Place { uri, host: host.clone(), peer: client.peer.ip(), websocket };
+    let outgoing = outgoing(request, place, &client.worker.random);
     let (endpoint_answer, ticket, connection) = search.send(target, outgoing, websocket).await?;
     respond(client, endpoint_answer, ticket, connection, client_upgrade)
 }
 
 /// The target of the request to the backend.
-fn stripped<B>(route: &LocalRoute, request: &Request<B>) -> Result<Uri, String> {
+pub(crate) fn stripped<B>(rule: &RouteRule, request: &Request<B>) -> Result<Uri, String> {
     let whole = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-    let target = match routing::upstream_path(&route.rule, whole) {
+    let target = match routing::upstream_path(rule, whole) {
         Stripped::Whole(same)
             if same.len() == whole.len() && request.uri().authority().is_none() =>
         {
@@ -131,64 +134,78 @@ fn stripped<B>(route: &LocalRoute, request: &Request<B>) -> Result<Uri, String> 
     target.parse().map_err(|_| "the path without the route's prefix is no path".to_owned())
 }
 
+/// Where a request goes and where it comes from.
+pub(crate) struct Place {
+    pub(crate) uri: Uri,
+    pub(crate) host: HeaderValue,
+    pub(crate) peer: IpAddr,
+    pub(crate) websocket: bool,
+}
+
 /// The request as an endpoint gets it.
-fn outgoing(
-    client: &Client,
+pub(crate) fn outgoing(
     request: Request<Incoming>,
-    uri: Uri,
-    host: HeaderValue,
-    websocket: bool,
+    place: Place,
+    random: &Random,
 ) -> Request<RequestBody> {
     let (mut parts, incoming) = request.into_parts();
     let body =
         if incoming.is_end_stream() { RequestBody::empty() } else { RequestBody::new(incoming) };
     let origin = Origin {
-        peer: client.peer.ip(),
-        host,
-        websocket,
+        peer: place.peer,
+        host: place.host,
+        websocket: place.websocket,
         chunked: body.size_hint().exact().is_none(),
     };
-    let random = &client.worker.random;
     head::to_endpoint(&mut parts.headers, origin, || {
         u128::from(random.next()) << 64 | u128::from(random.next())
     });
-    parts.uri = uri;
+    parts.uri = place.uri;
     parts.version = Version::HTTP_11;
     parts.extensions.clear();
     Request::from_parts(parts, body)
 }
 
+/// Makes an endpoint's answer the one that the client gets; `websocket` says whether the request
+/// asked for one.
+pub(crate) fn to_client<B>(answer: &mut Response<B>, websocket: bool) -> Result<(), Own> {
+    let switching = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if switching && !websocket {
+        // Nobody asked for it.
+        return Err(Own::BadGateway);
+    }
+    head::to_client(answer.headers_mut(), switching);
+    *answer.version_mut() = Version::HTTP_11;
+    Ok(())
+}
+
 fn respond(
     client: &Rc<Client>,
-    answer: Response<Incoming>,
+    mut answer: Response<Incoming>,
     mut ticket: Ticket,
     connection: Connection,
     client_upgrade: Option<OnUpgrade>,
 ) -> Result<Response<AnswerKind>, Refused> {
-    let mut answer = answer;
-    let switching = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
-    if switching {
-        let Some(client_upgrade) = client_upgrade else {
-            // Nobody asked for it.
-            ticket.fail();
-            return Err(Own::BadGateway.into());
-        };
+    if let Err(own) = to_client(&mut answer, client_upgrade.is_some()) {
+        ticket.fail();
+        return Err(own.into());
+    }
+    if answer.status() == StatusCode::SWITCHING_PROTOCOLS
+        && let Some(client_upgrade) = client_upgrade
+    {
         let upgraded = client.worker.upgraded();
         let busy = Busy::new(&client.activity);
         let endpoint_upgrade = upgrade::on(&mut answer);
         websocket::carry(client_upgrade, endpoint_upgrade, ticket, upgraded, busy);
-        let (mut parts, _) = answer.into_parts();
-        head::to_client(&mut parts.headers, true);
-        return Ok(Response::from_parts(parts, AnswerKind::Fixed(None)));
+        return Ok(answer.map(|_| AnswerKind::Fixed(None)));
     }
     if answer.status().is_server_error() {
         ticket.fail();
     }
-    let (mut parts, incoming) = answer.into_parts();
-    head::to_client(&mut parts.headers, false);
-    parts.version = Version::HTTP_11;
-    let body = EndpointBody::new(incoming, ticket, connection, Rc::clone(&client.worker));
-    Ok(Response::from_parts(parts, AnswerKind::Endpoint(body)))
+    let worker = Rc::clone(&client.worker);
+    Ok(answer.map(|incoming| {
+        AnswerKind::Endpoint(EndpointBody::new(incoming, ticket, connection, worker))
+    }))
 }
 
 /// Who is asked next.

@@ -18,6 +18,8 @@ mod endpoint;
 mod files;
 mod forward;
 mod framing;
+#[doc(hidden)]
+pub mod fuzzing;
 mod head;
 mod limits;
 mod live;

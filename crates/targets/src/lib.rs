@@ -14,6 +14,8 @@ use tidegate_types::{
 };
 use tokio::sync::watch;
 
+#[doc(hidden)]
+pub use process::fuzzing;
 pub use process::{Options, ProcessTarget, inherited_environment};
 
 /// What runs revisions and moves traffic between them.

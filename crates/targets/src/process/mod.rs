@@ -4,6 +4,8 @@ mod checks;
 mod clock;
 mod decide;
 mod describe;
+#[doc(hidden)]
+pub mod fuzzing;
 mod instance;
 mod keeper;
 mod layout;

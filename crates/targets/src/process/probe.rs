@@ -98,14 +98,14 @@ async fn status_of(path: &str, port: u16) -> std::io::Result<Option<u16>> {
 
 /// What is known of an answer whose head is being read.
 #[derive(Debug, PartialEq, Eq)]
-enum Head {
+pub(super) enum Head {
     Incomplete,
     /// The status of the answer that is not merely informational.
     Status(u16),
     NotHttp,
 }
 
-fn read_head(mut head: &[u8]) -> Head {
+pub(super) fn read_head(mut head: &[u8]) -> Head {
     loop {
         let Some(end) = head.iter().position(|byte| *byte == b'\n') else {
             return Head::Incomplete;
