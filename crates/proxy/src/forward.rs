@@ -174,6 +174,9 @@ pub(crate) fn to_client<B>(answer: &mut Response<B>, websocket: bool) -> Result<
         // Nobody asked for it.
         return Err(Own::BadGateway);
     }
+    if !head::is_plainly_encoded(answer.headers()) {
+        return Err(Own::BadGateway);
+    }
     head::to_client(answer.headers_mut(), switching);
     *answer.version_mut() = Version::HTTP_11;
     Ok(())
@@ -487,5 +490,28 @@ impl Body for RequestBody {
 
     fn size_hint(&self) -> SizeHint {
         self.incoming.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::TRANSFER_ENCODING;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_that_is_encoded_otherwise_is_none() {
+        for (encodings, wanted) in [
+            (vec![], Ok(())),
+            (vec!["chunked"], Ok(())),
+            (vec!["gzip, chunked"], Err(Own::BadGateway)),
+            (vec!["chunked", "chunked"], Err(Own::BadGateway)),
+        ] {
+            let mut answer = Response::new(());
+            for encoding in &encodings {
+                answer.headers_mut().append(TRANSFER_ENCODING, HeaderValue::from_static(encoding));
+            }
+            assert_eq!(to_client(&mut answer, false), wanted, "{encodings:?}");
+        }
     }
 }

@@ -30,6 +30,8 @@ pub(crate) enum Malformed {
     HostValue,
     #[error("the request's target names another host than its Host header")]
     OtherHost,
+    #[error("the body is encoded for transfer in another way than chunked, once")]
+    Encoding,
     #[error("the method CONNECT is not supported")]
     Connect,
     #[error("the path contains a dot segment, a NUL or a broken percent sign")]
@@ -62,6 +64,9 @@ pub(crate) fn check(
     {
         return Err(Malformed::OtherHost);
     }
+    if !is_plainly_encoded(headers) {
+        return Err(Malformed::Encoding);
+    }
     if path::is_deceptive(uri.path()) {
         return Err(Malformed::Path);
     }
@@ -81,6 +86,17 @@ pub(crate) fn check(
         }
     }
     Ok(host.clone())
+}
+
+/// Whether the body is encoded for transfer as `chunked`, once, or not at all: any other encoding
+/// would stay on the body while its name is taken away.
+pub(crate) fn is_plainly_encoded(headers: &HeaderMap) -> bool {
+    let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (encodings.next(), encodings.next()) {
+        (None, _) => true,
+        (Some(only), None) => only.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        (Some(_), Some(_)) => false,
+    }
 }
 
 /// The host without its port.
@@ -225,6 +241,21 @@ mod tests {
             ("/", vec![("host", "")], Err(Malformed::HostValue)),
             ("http://b/x", vec![("host", "a")], Err(Malformed::OtherHost)),
             ("/a/../b", vec![("host", "a")], Err(Malformed::Path)),
+            ("/", vec![("host", "a"), ("transfer-encoding", "Chunked")], Ok("a")),
+            (
+                "/",
+                vec![("host", "a"), ("transfer-encoding", "gzip, chunked")],
+                Err(Malformed::Encoding),
+            ),
+            (
+                "/",
+                vec![
+                    ("host", "a"),
+                    ("transfer-encoding", "chunked"),
+                    ("transfer-encoding", "chunked"),
+                ],
+                Err(Malformed::Encoding),
+            ),
             (
                 "/",
                 vec![("host", "a"), ("connection", "close, X-Forwarded-For")],
