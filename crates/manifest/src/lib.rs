@@ -27,7 +27,7 @@ pub use model::{
     Build, Component, Environment, EnvironmentVariable, Manifest, Rollback, Strategy, StrategyStep,
     VariableType, Workload,
 };
-pub use problem::{Problem, Problems, Severity, Span};
+pub use problem::{Problem, Problems, Severity, Span, printable};
 pub use read::{Checked, read, read_bytes};
 pub use schema::json_schema;
 pub use variable::{VariableFault, resolve};

@@ -282,8 +282,10 @@ pub(crate) fn is_active(character: char) -> bool {
     character.is_control() || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Active characters as escapes, so that what a file says is read and not obeyed.
-fn printable(text: &str) -> String {
+/// A text of somebody else as it can be shown in a line of a terminal: control characters, and those
+/// that turn the direction of what follows, are escapes, so that they are read and not obeyed.
+#[must_use]
+pub fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
     for character in text.chars() {
         if is_active(character) {

@@ -116,7 +116,7 @@ fn what_is_no_text_is_told_by_its_line() {
 fn what_a_problem_quotes_does_nothing_to_a_terminal() {
     let text =
         "project: shop\n\"\\e[2J\\na\\u202eb\": 1\ncomponents:\n  api: {command: a, port: 1}\n";
-    let problems = tidegate_manifest::read(text, "tidegate.yaml").unwrap_err();
+    let problems = read(text, "tidegate.yaml").unwrap_err();
     let rendered = problems.render(false);
     assert!(rendered.contains(r"unknown key `\u{1b}[2J\na\u{202e}b`"), "{rendered}");
     assert!(!rendered.contains(['\u{1b}', '\u{202e}']), "{rendered}");

@@ -84,9 +84,14 @@ pub fn detect(root: &Path) -> Detected {
         value: project.clone(),
         why: "the name of the folder".to_owned(),
     }];
-    let mut drafts = components_of(&Folder::new(&canonical, "."));
-    let nothing = drafts.is_empty();
-    if nothing {
+    let drafts = components_of(&Folder::new(&canonical, "."));
+    let (mut drafts, unfit): (Vec<_>, Vec<_>) = drafts.into_iter().partition(is_fit);
+    findings.extend(unfit.into_iter().map(|draft| Finding {
+        what: "left out".to_owned(),
+        value: draft.name,
+        why: format!("{}, but what it says fits into no manifest", draft.why),
+    }));
+    if drafts.is_empty() {
         drafts.push(draft::placeholder());
     }
     draft::make_names_unique(&mut drafts, &project);
@@ -113,7 +118,21 @@ pub fn detect(root: &Path) -> Detected {
             why: format!("more than {MOST_COMPONENTS} components"),
         });
     }
+    for finding in &mut findings {
+        // Names and commands are those of somebody's files.
+        finding.value = tidegate_manifest::printable(&finding.value);
+        finding.why = tidegate_manifest::printable(&finding.why);
+    }
     Detected { manifest: writer::manifest(&project, &drafts, &left_out), findings }
+}
+
+/// Whether the manifest of this component alone is accepted. Files of others may say anything, as a
+/// command with a byte that no command can have.
+fn is_fit(draft: &Draft) -> bool {
+    let mut alone = [draft.clone()];
+    draft::make_names_unique(&mut alone, "project");
+    let text = writer::manifest("project", &alone, &[]);
+    tidegate_manifest::read(&text, tidegate_manifest::FILE_NAME).is_ok()
 }
 
 fn components_of(root: &Folder) -> Vec<Draft> {
