@@ -1,9 +1,11 @@
 # The one entry: `make help` lists what there is.
 
 CARGO ?= cargo
+# How long `make fuzz` spends on each target.
+SECONDS ?= 60
 PYTHON ?= python3
 
-.PHONY: help demo test check crash real mutants bench fmt docs clean
+.PHONY: help demo test check crash real mutants fuzz bench fmt docs clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -39,6 +41,19 @@ real: ## Deploy a real application under traffic (needs Python and the network)
 
 mutants: ## Break core, plan and analysis in every way and see the tests fail (PACKAGE=plan for one)
 	$(PYTHON) tests/mutants/run.py
+
+fuzz: ## Feed made up bytes to whatever reads bytes from outside, each for SECONDS (60)
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || \
+		{ echo "error: cargo-fuzz is missing (cargo install cargo-fuzz --locked)" >&2; exit 1; }
+	@cd fuzz && for target in targets/*.rs; do \
+		name=$$(basename $$target .rs); \
+		known=$$(ls -d seeds/$$name findings/$$name 2>/dev/null); \
+		mkdir -p corpus/$$name; \
+		echo "== $$name, $(SECONDS) s"; \
+		$(CARGO) fuzz run --sanitizer none $$name corpus/$$name $$known -- \
+			-max_total_time=$(SECONDS) -max_len=8192 -timeout=10 \
+			-dict=dictionaries/$$name.txt -verbosity=0 -print_final_stats=1 || exit 1; \
+	done
 
 bench: ## Measure what is promised: one table, the machine's load beside each figure
 	$(CARGO) build --release --bin tidegate --bin tidegate-testapp --bin tidegate-bench

@@ -38,6 +38,14 @@ const WALLS: &[(&str, &[&str], &[&str])] = &[
         &["testapp"],
     ),
     ("conformance", &["store", "targets", "types"], &[]),
+    (
+        "fuzzing",
+        &[
+            "core", "engine", "manifest", "plan", "proxy", "release", "server", "shim", "store",
+            "targets", "types",
+        ],
+        &[],
+    ),
     ("house", &["manifest"], &[]),
     ("testapp", &["proxy", "shim"], &[]),
     ("bench", &["core", "engine", "server", "store", "types"], &[]),
