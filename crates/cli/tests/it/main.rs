@@ -6,4 +6,5 @@ mod hard_cases;
 mod refusing;
 mod rivals;
 mod sandbox;
+mod simulating;
 mod visitors;
