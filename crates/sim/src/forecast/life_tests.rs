@@ -85,6 +85,18 @@ fn what_can_be_computed_by_hand_comes_out() {
 }
 
 #[test]
+fn what_fails_anyway_is_no_harm_of_the_new_version() {
+    let mut question = question(&manifest(STRATEGY, "error_rate > 60% for 10s"));
+    question.errors = 0.1;
+    question.faults = vec![Fault::Errors8];
+    let found = ask(&question);
+    let eight = of(&found, Fault::Errors8);
+    // Eight percent of the nine tenths that would have been well.
+    near(eight.harmed_per_hour_after.expect("it goes on"), 360_000.0 * 0.9 * 0.08, 0.03);
+    near(eight.during.harmed, 100.0 * 0.9 * 0.08 * (0.1 * 60.0 + 60.0), 0.1);
+}
+
+#[test]
 fn faults_of_instances_are_told_by_the_guards_that_always_hold() {
     let found = ask(&question(&manifest(STRATEGY, GUARD)));
     let crashing = of(&found, Fault::CrashLoop);
