@@ -5,11 +5,11 @@ CARGO ?= cargo
 SECONDS ?= 60
 PYTHON ?= python3
 
-.PHONY: help demo test check crash real mutants fuzz bench fmt docs clean
+.PHONY: help demo test check crash real mutants mutations fuzz bench fmt docs clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Deploy a small shop three times and watch the bad release go back
 	$(CARGO) build --bin tidegate
@@ -54,6 +54,9 @@ fuzz: ## Feed made up bytes to whatever reads bytes from outside, each for SECON
 			-max_total_time=$(SECONDS) -max_len=8192 -timeout=10 \
 			-dict=dictionaries/$$name.txt -verbosity=0 -print_final_stats=1 || exit 1; \
 	done
+
+mutations: ## Break the code in one place for each invariant and see the check with its number fail
+	$(PYTHON) tests/mutations/run.py
 
 bench: ## Measure what is promised: one table, the machine's load beside each figure
 	$(CARGO) build --release --bin tidegate --bin tidegate-testapp --bin tidegate-bench

@@ -110,6 +110,9 @@ def run(package):
     environment["PROPTEST_RNG_SEED"] = "1"
     # One failure is enough; to look for a smaller one takes longer than all the tests.
     environment["PROPTEST_MAX_SHRINK_ITERS"] = "0"
+    # The long walks and searches are for the code as it is.
+    environment["TIDEGATE_WALKS"] = "1000"
+    environment["TIDEGATE_SEARCH_FAULTS"] = "0"
     done = subprocess.run(
         ["cargo", "mutants", "--package", f"tidegate-{package}", "--jobs", "1",
          "--output", str(folder)],

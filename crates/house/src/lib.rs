@@ -4,5 +4,6 @@
 //! Nothing depends on this crate, and nothing of it is shipped.
 
 pub mod code;
+mod invariants;
 pub mod pages;
 pub mod workspace;

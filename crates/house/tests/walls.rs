@@ -46,7 +46,7 @@ const WALLS: &[(&str, &[&str], &[&str])] = &[
         ],
         &[],
     ),
-    ("house", &["manifest"], &[]),
+    ("house", &["invariants", "manifest"], &[]),
     ("testapp", &["proxy", "shim"], &[]),
     ("bench", &["core", "engine", "server", "store", "types"], &[]),
 ];

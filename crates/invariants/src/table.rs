@@ -57,7 +57,7 @@ use Level::{Binary, Crate, Loop, Properties, Search};
 use Status::{Ahead, Checked, Partly};
 
 const MACHINE: &[Level] = &[Properties, Search, Loop];
-const WORLD: &[Level] = &[Loop, Binary];
+const EVERYWHERE: &[Level] = &[Properties, Search, Loop, Binary];
 
 const fn one(
     number: u8,
@@ -109,7 +109,7 @@ pub const INVARIANTS: [Invariant; 27] = [
     one(
         6,
         Checked,
-        WORLD,
+        EVERYWHERE,
         "An instance is stopped only when the table in force gives its revision no traffic or \
          others of it serve on, and its last request has ended or the drain time is over.",
     ),

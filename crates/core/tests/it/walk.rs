@@ -178,7 +178,7 @@ fn cases() -> u32 {
 proptest! {
     #![proptest_config(ProptestConfig {
         cases: cases(),
-        max_shrink_iters: 4_000,
+        max_shrink_iters: ProptestConfig::default().max_shrink_iters.min(4_000),
         ..ProptestConfig::default()
     })]
 
