@@ -3,7 +3,8 @@
     python3 tests/mutations/run.py [NUMBER...]
 
 Works on a copy of the committed and changed files; the tree itself is not touched. Needs Rust and
-git only. What is built is kept in TIDEGATE_MUTATIONS_TARGET, if that is set.
+git only. What is built is kept in TIDEGATE_MUTATIONS_TARGET, if that is set; let it be a folder of
+its own, as what is broken there would be taken for the tree's own.
 """
 
 import os
