@@ -7,7 +7,7 @@ mod stream;
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{FromRequestParts, Query, State as Extract},
+    extract::{FromRequestParts, Path, Query, State as Extract},
     routing::{get, post},
 };
 use http::{Method, StatusCode, Uri, request::Parts};
@@ -75,6 +75,18 @@ async fn not_allowed(method: Method, uri: Uri) -> Problem {
 /// A body, with a problem in place of the framework's plain text when it is not what it should be.
 fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Box<Problem>> {
     serde_json::from_slice(body).map_err(|error| Box::new(Problem::malformed(error)))
+}
+
+/// The parts of a path, with a problem in place of the framework's plain text.
+struct Named<T>(T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Named<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::<T>::from_request_parts(parts, state).await;
+        path.map(|Path(named)| Self(named)).map_err(|error| Problem::malformed(error.body_text()))
+    }
 }
 
 /// A query, with a problem in place of the framework's plain text.

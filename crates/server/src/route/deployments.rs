@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Json,
     body::Bytes,
-    extract::{Path, State as Extract},
+    extract::State as Extract,
     response::{IntoResponse as _, Response},
 };
 use http::StatusCode;
@@ -14,7 +14,7 @@ use tidegate_store::DeploymentFilter;
 use tidegate_types::{DeploymentId, EnvironmentName, ProjectName, Scope};
 use tracing::info;
 
-use super::{Asked, parse, stream};
+use super::{Asked, Named, parse, stream};
 use crate::{
     Problem, State,
     api::{Begun, DeploymentDetail, DeploymentRow, EventRow, Planned, Requested},
@@ -90,7 +90,7 @@ async fn find(state: &State, id: &str) -> Result<tidegate_store::DeploymentDetai
 
 pub(super) async fn one(
     Extract(state): Extract<State>,
-    Path(id): Path<String>,
+    Named(id): Named<String>,
 ) -> Result<Json<DeploymentDetail>, Problem> {
     let found = find(&state, &id).await?;
     Ok(Json(DeploymentDetail {
@@ -110,7 +110,7 @@ pub(super) struct Page {
 
 pub(super) async fn events(
     Extract(state): Extract<State>,
-    Path(id): Path<String>,
+    Named(id): Named<String>,
     Asked(asked): Asked<Page>,
 ) -> Result<Response, Problem> {
     let found = find(&state, &id).await?.deployment;

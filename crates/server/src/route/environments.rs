@@ -1,17 +1,12 @@
 //! Environments: how they are, and words to what is under way in them.
 
-use axum::{
-    Json,
-    body::Bytes,
-    extract::{Path, State as Extract},
-    response::Response,
-};
+use axum::{Json, body::Bytes, extract::State as Extract, response::Response};
 use http::StatusCode;
 use serde::Deserialize;
 use tidegate_engine::{Command, DeploymentRequest, EnvironmentView, Verb, Wish};
 use tidegate_types::{ComponentName, LogLine, ProjectName, RevisionId, Scope};
 
-use super::{Asked, parse, stream};
+use super::{Asked, Named, parse, stream};
 use crate::{
     Problem, State,
     api::{Back, Begun, Word},
@@ -47,7 +42,7 @@ pub(super) async fn list(
 
 pub(super) async fn one(
     Extract(state): Extract<State>,
-    Path((project, environment)): Path<(String, String)>,
+    Named((project, environment)): Named<(String, String)>,
 ) -> Result<Json<EnvironmentView>, Problem> {
     let scope = scope(&project, &environment)?;
     let view = state.engine.view(&scope).await.map_err(|error| Problem::of(error, &scope))?;
@@ -57,7 +52,7 @@ pub(super) async fn one(
 
 pub(super) async fn watch(
     Extract(state): Extract<State>,
-    Path((project, environment)): Path<(String, String)>,
+    Named((project, environment)): Named<(String, String)>,
 ) -> Result<Response, Problem> {
     let scope = scope(&project, &environment)?;
     let views = state.engine.view(&scope).await.map_err(|error| Problem::of(error, &scope))?;
@@ -74,7 +69,7 @@ pub(super) struct Output {
 
 pub(super) async fn logs(
     Extract(state): Extract<State>,
-    Path((project, environment)): Path<(String, String)>,
+    Named((project, environment)): Named<(String, String)>,
     Asked(asked): Asked<Output>,
 ) -> Result<Json<Vec<LogLine>>, Problem> {
     let scope = scope(&project, &environment)?;
@@ -131,7 +126,7 @@ fn failed_candidate(view: &EnvironmentView) -> Option<(ComponentName, RevisionId
 
 pub(super) async fn command(
     Extract(state): Extract<State>,
-    Path((project, environment, verb)): Path<(String, String, String)>,
+    Named((project, environment, verb)): Named<(String, String, String)>,
     body: Bytes,
 ) -> Result<StatusCode, Problem> {
     let scope = scope(&project, &environment)?;
@@ -151,7 +146,7 @@ pub(super) async fn command(
 
 pub(super) async fn rollback(
     Extract(state): Extract<State>,
-    Path((project, environment)): Path<(String, String)>,
+    Named((project, environment)): Named<(String, String)>,
     body: Bytes,
 ) -> Result<(StatusCode, Json<Begun>), Problem> {
     let scope = scope(&project, &environment)?;
