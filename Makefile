@@ -5,7 +5,7 @@ CARGO ?= cargo
 SECONDS ?= 60
 PYTHON ?= python3
 
-.PHONY: help demo test check crash real mutants mutations fuzz bench fmt docs clean
+.PHONY: help demo test check crash sim real mutants mutations fuzz bench fmt docs clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -34,6 +34,9 @@ check: ## Hold the rules: format, lints, licences, walls, generated pages
 
 crash: ## Kill every kind of process at every step of every strategy, under traffic
 	$(CARGO) test --package tidegate --test it -- --ignored killed_at_every_step
+
+sim: ## Live a million simulated rollouts, keep what fails (ROLLOUTS=..., resumes)
+	$(CARGO) run --release --quiet --package tidegate-trials --bin tidegate-trials -- run $(ROLLOUTS)
 
 real: ## Deploy a real application under traffic (needs Python and the network)
 	$(CARGO) build --bin tidegate

@@ -119,6 +119,30 @@ impl Fleet {
         Ok(())
     }
 
+    /// Follows a part of a list: revisions that are not named stay as they are.
+    pub fn apply_some(
+        &mut self,
+        generation: Generation,
+        wanted: &[WantedRevision],
+    ) -> Result<(), Generation> {
+        let named: Vec<RevisionId> = wanted.iter().map(|wanted| wanted.id.clone()).collect();
+        let others = self.revisions.values().filter(|revision| !revision.leaving);
+        let others = others.map(|revision| revision.wanted.clone());
+        let mut all: Vec<WantedRevision> =
+            others.filter(|wanted| !named.contains(&wanted.id)).collect();
+        all.extend_from_slice(wanted);
+        let known = self.generation;
+        self.apply(generation, &all)?;
+        // What was not told is not answered for.
+        self.generation = known;
+        Ok(())
+    }
+
+    /// So many requests per second come to each component from now on.
+    pub fn set_rate(&mut self, rate: f64) {
+        self.users.rate = rate;
+    }
+
     /// Puts a table in force. An older one is refused, and one that names what is not known.
     pub fn route(&mut self, table: &RouteTable) -> Result<(), String> {
         if let Some(newer) = self.table.as_ref().filter(|known| known.epoch > table.epoch) {
