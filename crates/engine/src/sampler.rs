@@ -51,6 +51,7 @@ pub(crate) async fn sample(
             Err(error) => debug!(%scope, %error, "no counters"),
         }
         tokio::select! {
+            biased;
             () = sleep(PERIOD) => {}
             changed = wanted.changed() => if changed.is_err() { return },
         }

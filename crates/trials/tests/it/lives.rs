@@ -37,8 +37,10 @@ fn a_target_that_hangs_does_not_keep_an_abort_waiting() {
         let after = |routing: &&tidegate_trials::Routing| routing.at >= 70_000;
         verdict.routings.iter().find(after).map(|routing| routing.at).unwrap()
     };
+    // The one before the last brings the candidate to its full size, and is under way when the
+    // abort comes; the last one takes the candidate away.
     let applies = undisturbed.calls[&Call::Apply];
-    scenario.faults = (applies / 2..applies + 4)
+    scenario.faults = (applies - 1..applies + 4)
         .map(|nth| Fault { call: Call::Apply, nth, how: How::Hangs })
         .collect();
     let hanging = run(&scenario);
@@ -74,6 +76,9 @@ fn the_same_scenario_gives_the_same_life_and_survives_being_written() {
         let scenario = generate(number);
         let read = Scenario::from_text(&scenario.to_text().unwrap()).unwrap();
         assert_eq!(read, scenario);
-        assert_eq!(run(&read).story, run(&scenario).story, "scenario {number}");
+        let (one, other) = (run(&read).story, run(&scenario).story);
+        let differs = one.iter().zip(&other).position(|(one, other)| one != other);
+        let place = differs.map(|place| (&one[place], &other[place]));
+        assert_eq!((place, one.len()), (None, other.len()), "scenario {number}");
     }
 }
