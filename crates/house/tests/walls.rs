@@ -46,6 +46,13 @@ const WALLS: &[(&str, &[&str], &[&str])] = &[
         ],
         &[],
     ),
+    (
+        "trials",
+        &[
+            "core", "engine", "invariants", "manifest", "plan", "sim", "store", "targets", "types",
+        ],
+        &[],
+    ),
     ("house", &["invariants", "manifest"], &[]),
     ("testapp", &["proxy", "shim"], &[]),
     ("bench", &["core", "engine", "server", "store", "types"], &[]),
