@@ -5,11 +5,14 @@ use tidegate_types::{
 };
 
 use crate::{
-    Deployment, Environment, Event, Failure, Outcome, Position, Progress, Stage, step::Turn,
+    Deployment, Environment, Event, Failure, Outcome, Position, Progress, Stage, environment::Warm,
+    step::Turn,
 };
 
 /// What the target needs beyond an instance's own deadline to say that it was not met.
 const SLACK: Duration = Duration::from_secs(10);
+/// A candidate from which the traffic could not be taken runs on for this long.
+const KEPT: Duration = Duration::from_hours(24);
 
 /// Turns a deployment that has begun to roll around.
 pub(crate) fn begin(turn: &mut Turn<'_>, failure: Failure) {
@@ -100,9 +103,14 @@ pub(crate) fn advance(turn: &mut Turn<'_>) -> bool {
         if stable_after_all(turn, plan) {
             return true;
         }
+        // What serves again may have died since, as when the machine went down: it is coming back.
+        let late = due(&turn.environment, &deployment).is_some_and(|due| due <= turn.now);
+        if !degraded && !late && plan.rollouts.iter().any(|rollout| is_awaited(turn, rollout)) {
+            return false;
+        }
         // A table that is refused leaves the traffic where it was.
         let stuck = deployment.touched && !turn.routes_confirmed();
-        finish(turn, &deployment, failure, degraded || stuck);
+        finish(turn, &deployment, failure, degraded, stuck);
         return true;
     };
     let Some(rollout) = plan.rollouts.get(index) else {
@@ -154,19 +162,38 @@ pub(crate) fn advance(turn: &mut Turn<'_>) -> bool {
     true
 }
 
-/// When waiting for the stable revision of the component at hand is given up.
+/// When waiting for the stable revision of the component at hand is given up, or, when all are back,
+/// for those that serve again.
 pub(crate) fn due(environment: &Environment, deployment: &Deployment) -> Option<Timestamp> {
     let Stage::GoingBack { rollout, rollout_since, .. } = &deployment.stage else {
         return None;
     };
-    let stable = deployment.plan.as_ref()?.rollouts.get((*rollout)?)?.stable.as_ref()?;
-    let deadline = match &environment.revisions.get(stable)?.spec.workload {
-        Workload::Process(process) => {
-            process.health.deadline.plus(process.stop.drain).plus(process.stop.timeout)
-        }
-        Workload::Static(_) => Duration::ZERO,
+    let rollouts = &deployment.plan.as_ref()?.rollouts;
+    let waited_for = match rollout {
+        Some(index) => std::slice::from_ref(rollouts.get(*index)?),
+        None => rollouts.as_slice(),
     };
+    let deadline = waited_for
+        .iter()
+        .filter_map(|rollout| environment.revisions.get(rollout.stable.as_ref()?))
+        .map(|stable| match &stable.spec.workload {
+            Workload::Process(process) => {
+                process.health.deadline.plus(process.stop.drain).plus(process.stop.timeout)
+            }
+            Workload::Static(_) => Duration::ZERO,
+        })
+        .max()?;
     Some(rollout_since.after(deadline.plus(SLACK)))
+}
+
+/// Whether a component went back to a revision of which nothing is ready at the moment.
+fn is_awaited(turn: &Turn<'_>, rollout: &Rollout) -> bool {
+    let keeps_the_new = rollout.candidate.as_ref().is_some_and(|candidate| {
+        rollout.stable.as_ref() != Some(&candidate.id)
+            && turn.environment.share(&rollout.component, &candidate.id) > Share::NONE
+    });
+    !keeps_the_new
+        && rollout.stable.as_ref().is_some_and(|stable| turn.seen.facts(stable).ready == 0)
 }
 
 enum Went {
@@ -311,11 +338,24 @@ fn stable_after_all(turn: &mut Turn<'_>, plan: &Plan) -> bool {
     any
 }
 
-fn finish(turn: &mut Turn<'_>, deployment: &Deployment, failure: Failure, degraded: bool) {
+/// Ends a deployment that is back, as far as it could go. When it is `stuck`, the table that takes
+/// the traffic from the candidates is not in force, and they are kept.
+fn finish(
+    turn: &mut Turn<'_>,
+    deployment: &Deployment,
+    failure: Failure,
+    degraded: bool,
+    stuck: bool,
+) {
     let Some(plan) = &deployment.plan else { return };
-    let mut degraded = degraded;
-    for rollout in &plan.rollouts {
+    let mut degraded = degraded || stuck;
+    for (index, rollout) in plan.rollouts.iter().enumerate() {
         let name = &rollout.component;
+        let progress = deployment.progress.get(index).copied().unwrap_or_default();
+        if stuck && progress.first_traffic_at.is_some() {
+            keep_running(turn, rollout);
+            continue;
+        }
         let candidate = rollout.candidate.as_ref().map(|candidate| &candidate.id);
         let keeps = candidate.filter(|candidate| {
             Some(*candidate) != rollout.stable.as_ref()
@@ -349,4 +389,28 @@ fn finish(turn: &mut Turn<'_>, deployment: &Deployment, failure: Failure, degrad
         (false, false) => Outcome::Failed,
     };
     turn.end(outcome, Some(failure));
+}
+
+/// The proxy may still send requests to the candidate, so that it runs on for a while: beside the
+/// stable revision, or alone where there is none.
+fn keep_running(turn: &mut Turn<'_>, rollout: &Rollout) {
+    let stable = rollout.stable.as_ref();
+    let Some(candidate) = rollout.candidate.as_ref().filter(|new| Some(&new.id) != stable) else {
+        return;
+    };
+    let until = turn.now.after(KEPT);
+    let mut former = None;
+    if let Some(component) = turn.environment.components.get_mut(&rollout.component) {
+        if stable.is_some() {
+            component.serving = stable.cloned();
+            former = component.warm.replace(Warm { revision: candidate.id.clone(), until });
+        } else {
+            component.serving = Some(candidate.id.clone());
+        }
+    }
+    if let Some(former) = former.filter(|former| former.revision != candidate.id) {
+        turn.retire(&former.revision, "the candidate is kept in its place");
+    }
+    let serves = stable.unwrap_or(&candidate.id).clone();
+    turn.set_shares(&rollout.component, vec![(serves, Share::ALL)]);
 }

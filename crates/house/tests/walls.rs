@@ -48,9 +48,7 @@ const WALLS: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "trials",
-        &[
-            "core", "engine", "invariants", "manifest", "plan", "sim", "store", "targets", "types",
-        ],
+        &["core", "engine", "invariants", "manifest", "plan", "sim", "store", "targets", "types"],
         &[],
     ),
     ("house", &["invariants", "manifest"], &[]),

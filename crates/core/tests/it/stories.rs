@@ -158,6 +158,26 @@ fn components_go_back_together_the_last_one_first() {
 }
 
 #[test]
+fn what_serves_again_may_die_in_the_last_moment_of_the_way_back() {
+    let comes_up_again = |ready_after| {
+        let mut world = with_first(&[api(canary())]);
+        world.behaviours.insert(revision("api", 2), Behaviour { bad_after: Some(8_000), ..GOOD });
+        world.deploy(2, &[api(canary())]).unwrap();
+        world.until("the way back", World::going_back);
+        // As when the machine goes down: all of it is gone, and started again.
+        let stable = revision("api", 1);
+        world.behaviours.insert(stable.clone(), Behaviour { dies_after: Some(0), ..GOOD });
+        world.tick();
+        assert_eq!(world.facts(&stable).ready, 0);
+        assert!(world.going_back());
+        world.behaviours.insert(stable, Behaviour { ready_after, ..GOOD });
+        world.settle()
+    };
+    assert_eq!(comes_up_again(Some(2_000)), Outcome::RolledBack);
+    assert_eq!(comes_up_again(None), Outcome::Degraded, "not for ever");
+}
+
+#[test]
 fn rolling_back_a_rolling_update_starts_the_old_ones_again_first() {
     let rolling = || api(Strategy::Rolling { max_surge: 1, max_unavailable: 0, bake: second(5) });
     let mut world = with_first(&[rolling()]);
