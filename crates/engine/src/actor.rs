@@ -95,6 +95,8 @@ struct Actor {
     sampling: watch::Sender<bool>,
     trouble: watch::Receiver<Option<String>>,
     store_trouble: Option<String>,
+    /// Something may be in the inbox that could not be said to be there.
+    inbox_unknown: bool,
     target_trouble: Option<String>,
     view: watch::Sender<Arc<EnvironmentView>>,
     wake_at: Option<Timestamp>,
@@ -162,6 +164,7 @@ pub(crate) async fn start(scope: Scope, parts: Parts) -> Result<Handle, Error> {
         sampling,
         trouble,
         store_trouble: None,
+        inbox_unknown: false,
         target_trouble: None,
         view: view_in,
         wake_at: None,
@@ -232,7 +235,10 @@ impl Actor {
     /// Inputs that were stored and whose transition was not.
     async fn take_pending(&mut self) {
         let pending = match self.parts.store.pending(&self.environment.scope).await {
-            Ok(pending) => pending,
+            Ok(pending) => {
+                self.inbox_unknown = false;
+                pending
+            }
             Err(error) => {
                 self.store_trouble = Some(error.to_string());
                 return;
@@ -311,7 +317,9 @@ impl Actor {
                 request: serde_json::to_value(&request).unwrap_or(Value::Null),
                 requested_at: self.parts.clock.now(),
             })
-            .await?;
+            .await
+            // It may have been stored all the same: then it begins now, and not at the next start.
+            .inspect_err(|_| self.inbox_unknown = true)?;
         let decision = self.decide(&input(requested.id))?;
         let key = tidegate_store::Input::key_of(requested.id);
         self.store(decision, vec![key], None).await?;
@@ -347,7 +355,8 @@ impl Actor {
                 payload: serde_json::to_value(&command).unwrap_or(Value::Null),
                 received_at: self.parts.clock.now(),
             })
-            .await?;
+            .await
+            .inspect_err(|_| self.inbox_unknown = true)?;
         self.store(decision, vec![key], None).await?;
         if command.verb == Verb::Abort
             && let Some((deployment, preparing)) = self.preparing.take()
@@ -407,7 +416,7 @@ impl Actor {
 
     /// Looks until there is nothing more to decide on what can be seen now.
     async fn look(&mut self) {
-        if self.store_trouble.is_some() {
+        if self.store_trouble.is_some() || self.inbox_unknown {
             self.take_pending().await;
         }
         self.notice_standstill();
@@ -491,6 +500,7 @@ impl Actor {
         refused: Option<(DeploymentId, String)>,
     ) -> Result<(), tidegate_store::Error> {
         let now = self.parts.clock.now();
+        let expected = self.version;
         let id = [&self.environment, &decision.environment]
             .into_iter()
             .find_map(|environment| environment.deployment.as_ref())
@@ -535,6 +545,12 @@ impl Actor {
                 }
                 self.store_trouble = Some(error.to_string());
                 self.reload().await;
+                // That somebody else came first is no trouble once their state is known.
+                if matches!(error, tidegate_store::Error::Conflict { .. })
+                    && self.version > expected
+                {
+                    self.store_trouble = None;
+                }
                 Err(error)
             }
         }

@@ -35,7 +35,8 @@ pub(crate) struct Shared {
     began: Instant,
     fleet: Mutex<Fleet>,
     rate: f64,
-    pub(crate) changes: watch::Sender<u64>,
+    /// One for each control plane: who of several that wait for one is woken first is left to chance.
+    changes: Mutex<BTreeMap<Caller, watch::Sender<u64>>>,
     /// Something was done to the fleet: look anew when it next changes by itself.
     pub(crate) touched: Notify,
     faults: Mutex<Faults>,
@@ -68,7 +69,7 @@ impl Shared {
                 began: Timestamp::from_millis(oracle::BEGAN),
             })),
             rate: scenario.rate,
-            changes: watch::channel(0).0,
+            changes: Mutex::default(),
             touched: Notify::new(),
             faults: Mutex::new(Faults {
                 calm: false,
@@ -106,7 +107,15 @@ impl Shared {
 
     pub(crate) fn tell(&self) {
         let changes = self.fleet().changes();
-        self.changes.send_if_modified(|known| std::mem::replace(known, changes) != changes);
+        for sender in lock(&self.changes).values() {
+            sender.send_if_modified(|known| std::mem::replace(known, changes) != changes);
+        }
+    }
+
+    /// What a control plane listens to.
+    pub(crate) fn changes(&self, caller: Caller) -> watch::Receiver<u64> {
+        let mut changes = lock(&self.changes);
+        changes.entry(caller).or_insert_with(|| watch::channel(0).0).subscribe()
     }
 
     pub(crate) fn set_rate(&self, on: bool) {

@@ -137,6 +137,6 @@ impl Target for SimulatedTarget {
     }
 
     fn changes(&self, _: &Scope) -> watch::Receiver<u64> {
-        self.shared.changes.subscribe()
+        self.shared.changes(self.caller)
     }
 }

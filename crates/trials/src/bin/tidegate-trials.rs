@@ -205,6 +205,7 @@ fn replay(files: &[&str]) -> Result<bool, String> {
             for line in &verdict.story {
                 println!("  {line}");
             }
+            println!("  {} faults, calls {:?}", verdict.faults, verdict.calls);
         }
     }
     Ok(fine)
