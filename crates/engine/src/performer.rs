@@ -114,16 +114,17 @@ async fn tell(
         let mut named = table.routes.iter().flat_map(|route| &route.backends);
         named.any(|backend| new.iter().any(|new| new.id == backend.revision))
     });
-    let mut announced = Ok(());
+    let mut followed = done.map(|done| done.generation);
     if done.is_none() || names_new {
         known.extend(new);
         // What leaves is still in it: this list is older than the wish's own.
         let whole = known == wish.revisions;
         let generation = if whole { wish.generation } else { wish.generation.previous() };
         debug!(%scope, revisions = known.len(), "apply new revisions");
-        announced =
-            within(scope, "be told of new revisions", target.apply(scope, generation, &known))
-                .await;
+        let call = target.apply(scope, generation, &known);
+        if within(scope, "be told of new revisions", call).await.is_ok() {
+            followed = Some(generation);
+        }
     }
     // Also when the target did not take the new revisions: it may know them from before, and
     // traffic that shall leave a bad revision does not wait for good ones.
@@ -133,7 +134,7 @@ async fn tell(
         debug!(%scope, epoch = %table.epoch, "route");
         within(scope, "put the route table in force", target.route(table)).await?;
     }
-    if announced.is_err() || known != wish.revisions {
+    if followed != Some(wish.generation) {
         within(scope, "change what runs", target.apply(scope, wish.generation, &wish.revisions))
             .await?;
     }
