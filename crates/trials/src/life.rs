@@ -10,6 +10,7 @@ use tidegate_core::{Environment, Outcome};
 use tidegate_engine::{
     Command, DeploymentRequest, Engine, EnvironmentView, Error, Prepare, Verb, Wish,
 };
+use tidegate_sim::world::Fleet;
 use tidegate_store::{MemoryStore, Store};
 use tidegate_targets::Target;
 use tidegate_types::DeploymentId;
@@ -63,6 +64,10 @@ pub struct Verdict {
 }
 
 /// Runs a trial. The same scenario gives the same verdict.
+///
+/// # Panics
+///
+/// When the engine makes calls without end while no time passes.
 #[must_use]
 pub fn run(scenario: &Scenario) -> Verdict {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -274,7 +279,7 @@ impl Life {
                     self.plan(now + millis, Happening::ProxyUp);
                 }
                 Act::KillInstance => {
-                    self.shared.with_fleet(|fleet| fleet.kill_one());
+                    self.shared.with_fleet(Fleet::kill_one);
                 }
                 Act::Silence(millis) => {
                     self.shared.set_rate(false);

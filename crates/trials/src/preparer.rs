@@ -23,6 +23,7 @@ fn failure(code: FailureCode, what: impl Into<String>) -> Failure {
     Failure::new(code, what)
 }
 
+#[expect(clippy::result_large_err, reason = "what a preparer answers")]
 fn compile(
     scenario: &Scenario,
     index: usize,
