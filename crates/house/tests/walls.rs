@@ -27,7 +27,7 @@ const WALLS: &[(&str, &[&str], &[&str])] = &[
         &["analysis", "core", "manifest", "plan", "release", "store", "targets", "types"],
         &[],
     ),
-    ("sim", &["core", "engine", "manifest", "plan", "store", "targets", "types"], &[]),
+    ("sim", &["core", "engine", "manifest", "plan", "types"], &["store", "targets"]),
     ("server", &["core", "engine", "plan", "store", "targets", "types"], &[]),
     (
         "cli",
