@@ -1,6 +1,8 @@
 //! Deployments told from their request to their end.
 
-use tidegate_core::{Command, Event, FailureCode, Input, Outcome, Rejected, Seen, step};
+use tidegate_core::{
+    Command, Event, FailureCode, Input, Outcome, Rejected, Seen, Stage, step, waiting,
+};
 use tidegate_manifest::{Strategy, StrategyStep};
 use tidegate_types::{DeploymentId, DeploymentKind, Duration, RevisionId, Share, Timestamp};
 
@@ -492,7 +494,7 @@ fn a_step_that_came_up_in_a_pause_waits_from_then_on_only() {
     }
     world.command(Command::Skip).unwrap();
     world.command(Command::Resume).unwrap();
-    let Some(tidegate_core::Stage::Rolling(position)) =
+    let Some(Stage::Rolling(position)) =
         world.environment.deployment.as_ref().map(|deployment| deployment.stage.clone())
     else {
         panic!("it goes on");
@@ -520,4 +522,139 @@ fn a_change_made_while_the_data_plane_is_ahead_has_a_number_that_counts() {
         tidegate_types::Listen::Address("127.0.0.1:9090".parse().unwrap());
     let decision = step(&world.environment, &abort, &seen, now).unwrap();
     assert_eq!(decision.environment.epoch, ahead.next());
+}
+
+#[test]
+fn what_is_waited_for_is_told_in_every_step() {
+    let told = |world: &World| waiting(&world.environment, &world.look());
+    let mut world = with_first(&[api(canary())]);
+    assert_eq!(told(&world), None, "nothing is under way");
+    world.deploy(2, &[api(canary())]).unwrap();
+    let mut order: Vec<String> = Vec::new();
+    while let Some(waiting) = told(&world) {
+        let since = match &world.environment.deployment.as_ref().unwrap().stage {
+            Stage::Rolling(position) => position.since,
+            _ => panic!("it goes well"),
+        };
+        if waiting.on == "api: the bake" {
+            assert_eq!(waiting.until, Some(since.after(second(5))));
+        }
+        if order.last() != Some(&waiting.on) {
+            order.push(waiting.on);
+        }
+        world.tick();
+    }
+    let expected = [
+        "api: 0 of 1 instances ready",
+        "api: the proxy to confirm 10%",
+        "api: the bake",
+        "api: 1 of 2 instances ready",
+        "api: the proxy to confirm 50%",
+        "api: the bake",
+        "api: 2 of 4 instances ready",
+        "api: the proxy to confirm 100%",
+        "api: the bake",
+    ];
+    assert_eq!(order, expected);
+    for (_, event) in &world.events {
+        assert_eq!(serde_json::to_value(event).unwrap()["event"], event.kind());
+    }
+}
+
+#[test]
+fn evidence_that_is_missing_is_named_and_nothing_ends_the_wait_by_itself() {
+    let mut world = with_first(&[api(canary())]);
+    world.deploy(2, &[api(canary())]).unwrap();
+    world.uncounted = true;
+    world.until("the hold", |world| {
+        world.events.iter().any(|(_, event)| matches!(event, Event::Held { .. }))
+    });
+    let mut seen = world.look();
+    seen.readings[0][1].verdict = tidegate_types::Verdict::Pass;
+    let held = waiting(&world.environment, &seen).unwrap();
+    assert_eq!(held.on, "api: enough evidence (error_rate > 5%: false)");
+    assert_eq!(held.until, None);
+}
+
+#[test]
+fn a_code_is_the_same_word_for_people_and_in_the_store() {
+    for code in [
+        FailureCode::Prepare,
+        FailureCode::Build,
+        FailureCode::Start,
+        FailureCode::Guard,
+        FailureCode::Evidence,
+        FailureCode::Route,
+        FailureCode::Stop,
+        FailureCode::Aborted,
+    ] {
+        assert_eq!(serde_json::to_value(code).unwrap(), code.to_string());
+    }
+}
+
+#[test]
+fn what_serves_is_told_by_its_releases_each_once() {
+    let part = |name| Part { name, ..api(canary()) };
+    let mut world = with_first(&[part("api"), part("web")]);
+    let released = |world: &World| {
+        world.environment.serving_releases().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(released(&world), ["r-1"]);
+    world.deploy(2, &[part("web")]).unwrap();
+    assert_eq!(world.settle(), Outcome::Succeeded);
+    assert_eq!(released(&world), ["r-1", "r-2"]);
+}
+
+#[test]
+fn a_route_that_was_taken_over_is_given_back_also_after_it_served_for_a_while() {
+    let blue_green = || Strategy::BlueGreen { canary: None, bake: second(5), keep: second(60) };
+    let part = |name| Part { name, replicas: 1, strategy: blue_green(), routed: true };
+    let mut world = with_first(&[part("help")]);
+    world.route = Some("/help".into());
+    world.behaviours.insert(revision("manual", 2), Behaviour { bad_after: Some(2_000), ..GOOD });
+    world.deploy(2, &[part("manual")]).unwrap();
+    assert_eq!(world.settle(), Outcome::RolledBack);
+    assert_eq!(world.share("help", 1), Share::ALL);
+    assert!(!world.environment.components.contains_key(&component("manual")));
+}
+
+#[test]
+fn where_nothing_takes_requests_there_is_no_table_to_number() {
+    let mut world = World::new();
+    world.environment.listen = tidegate_types::Listen::Address("127.0.0.1:9090".parse().unwrap());
+    let worker = Part {
+        name: "worker",
+        replicas: 1,
+        strategy: Strategy::Recreate { bake: second(1) },
+        routed: false,
+    };
+    world.deploy(1, &[worker]).unwrap();
+    assert_eq!(world.settle(), Outcome::Succeeded);
+    assert_eq!(world.environment.epoch, tidegate_types::Epoch::default());
+}
+
+#[test]
+fn a_start_is_late_at_its_deadline_and_not_before() {
+    let mut world = with_first(&[api(canary())]);
+    world.behaviours.insert(revision("api", 2), Behaviour { ready_after: None, ..GOOD });
+    let begun = world.now;
+    world.deploy(2, &[api(canary())]).unwrap();
+    world.until("the way back", |world| {
+        world.events.iter().any(|(_, event)| matches!(event, Event::Failed { .. }))
+    });
+    // Its own five seconds, and ten for the target.
+    assert_eq!(world.now - begun, 15_000);
+}
+
+#[test]
+fn what_is_not_to_be_kept_is_retired_because_its_successor_serves() {
+    let strategy = || Strategy::BlueGreen { canary: None, bake: second(1), keep: second(0) };
+    let mut world = with_first(&[api(strategy())]);
+    world.deploy(2, &[api(strategy())]).unwrap();
+    assert_eq!(world.settle(), Outcome::Succeeded);
+    let why = world.events.iter().find_map(|(_, event)| match event {
+        Event::Retired { revision: retired, why } if *retired == revision("api", 1) => Some(why),
+        _ => None,
+    });
+    assert_eq!(why.map(String::as_str), Some("its successor serves"));
 }

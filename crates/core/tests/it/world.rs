@@ -299,7 +299,7 @@ impl World {
         }
     }
 
-    fn look(&self) -> Seen {
+    pub(crate) fn look(&self) -> Seen {
         let mut seen = Seen { fresh: true, ..Seen::default() };
         for id in self.fleets.keys() {
             seen.observation.revisions.insert(id.clone(), self.facts(id));
