@@ -658,3 +658,28 @@ fn what_is_not_to_be_kept_is_retired_because_its_successor_serves() {
     });
     assert_eq!(why.map(String::as_str), Some("its successor serves"));
 }
+
+#[test]
+fn instances_gone_at_the_end_of_a_bake_have_the_time_of_a_start_to_come_back() {
+    let gone_for = |ticks| {
+        let mut world = with_first(&[api(canary())]);
+        world.deploy(2, &[api(canary())]).unwrap();
+        world.until("the bake of a tenth", |world| {
+            world.share("api", 2) == Share::percent(10)
+                && matches!(
+                    world.events.last(),
+                    Some((_, Event::StepEntered { step: tidegate_types::Step::Bake { .. }, .. }))
+                )
+        });
+        world.behaviours.insert(revision("api", 2), Behaviour { ready_after: None, ..GOOD });
+        for _ in 0..ticks {
+            world.tick();
+        }
+        let going_back = world.going_back();
+        world.behaviours.insert(revision("api", 2), GOOD);
+        (going_back, world.settle())
+    };
+    // The bake of five seconds, then five of its deadline and ten for the target.
+    assert_eq!(gone_for(199), (false, Outcome::Succeeded));
+    assert_eq!(gone_for(200), (true, Outcome::RolledBack));
+}
