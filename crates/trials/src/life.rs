@@ -453,6 +453,16 @@ impl Life {
         let before = count(&self.shared);
         sleep(Duration::from_mins(20)).await;
         let after = count(&self.shared);
+        // A task that panicked is heard of by nobody who does not ask.
+        let command =
+            Command { verb: Verb::Pause, deployment: None, place: None, actor: "bo".into() };
+        let answer = match self.reached() {
+            Some((_, engine)) => engine.command(&project::scope(), command).await.err(),
+            None => Some(Error::Stopping),
+        };
+        if matches!(answer, Some(Error::Stopping)) {
+            self.shared.oracle().breach(0, "the control plane does not answer any more");
+        }
         if before != after {
             self.shared.oracle().breach(
                 21,
