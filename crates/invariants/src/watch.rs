@@ -260,6 +260,16 @@ impl Watch {
 
     /// Remembers whom a failure concerns.
     fn condemn(&mut self, before: &Environment, seen: &Seen, decision: &Decision) {
+        let planned = decision.events.iter().any(|event| matches!(event, Event::Planned { .. }));
+        if planned
+            && let Some(plan) =
+                decision.environment.deployment.as_ref().and_then(|one| one.plan.as_ref())
+        {
+            // Somebody wants it once more; that is a new attempt with guards of its own.
+            for candidate in plan.rollouts.iter().filter_map(|rollout| rollout.candidate.as_ref()) {
+                self.condemned.remove(&candidate.id);
+            }
+        }
         let Some(deployment) = &before.deployment else { return };
         let failed = decision.events.iter().any(|event| matches!(event, Event::Failed { .. }));
         let plan = deployment.plan.as_ref();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tidegate_core::{Environment, Event};
 use tidegate_invariants::Watch;
-use tidegate_store::{Stored, Transition};
+use tidegate_store::{NewEvent, Stored, Transition};
 use tidegate_types::{
     Duration, Epoch, Generation, RevisionId, RouteTable, Share, Timestamp, WantedRevision,
 };
@@ -73,6 +73,17 @@ impl Oracle {
         };
         let before = before.and_then(|before| read(&before.state).ok());
         self.condemn(before.as_ref(), transition);
+        if transition
+            .events
+            .iter()
+            .any(|event| is(event, |event| matches!(event, Event::Planned { .. })))
+            && let Some(plan) = after.deployment.as_ref().and_then(|one| one.plan.as_ref())
+        {
+            // Somebody wants it once more; that is a new attempt with guards of its own.
+            for candidate in plan.rollouts.iter().filter_map(|rollout| rollout.candidate.as_ref()) {
+                self.condemned.remove(&candidate.id);
+            }
+        }
         // What serves all the same, as there is nothing else, is what later ones go back to.
         if after.deployment.is_none() {
             for component in after.components.values() {
@@ -114,9 +125,10 @@ impl Oracle {
 
     /// Remembers whom a failure concerns.
     fn condemn(&mut self, before: Option<&Environment>, transition: &Transition) {
-        let failed = transition.events.iter().any(|event| {
-            matches!(serde_json::from_value(event.payload.clone()), Ok(Event::Failed { .. }))
-        });
+        let failed = transition
+            .events
+            .iter()
+            .any(|event| is(event, |event| matches!(event, Event::Failed { .. })));
         let Some(deployment) = before.and_then(|before| before.deployment.as_ref()) else {
             return;
         };
@@ -156,6 +168,12 @@ impl Oracle {
                 self.breach(6, format!("{revision} is dropped and has {share}"));
             }
         }
+    }
+
+    /// The fleet is as it is from now on.
+    pub(crate) fn looked(&mut self, fleet: &Fleet) {
+        let found = self.watch.fleets(&fleet.observe().revisions, fleet.clock());
+        self.judge(found);
     }
 
     /// A table came into force.
@@ -200,4 +218,9 @@ impl Oracle {
             self.breach(10, format!("{id} failed, and got more traffic"));
         }
     }
+}
+
+/// Whether what is stored is such an event.
+fn is(stored: &NewEvent, such: impl FnOnce(&Event) -> bool) -> bool {
+    serde_json::from_value(stored.payload.clone()).is_ok_and(|event| such(&event))
 }

@@ -106,7 +106,11 @@ impl Shared {
     }
 
     pub(crate) fn tell(&self) {
-        let changes = self.fleet().changes();
+        let changes = {
+            let fleet = self.fleet();
+            self.oracle().looked(&fleet);
+            fleet.changes()
+        };
         for sender in lock(&self.changes).values() {
             sender.send_if_modified(|known| std::mem::replace(known, changes) != changes);
         }
