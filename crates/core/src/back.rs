@@ -188,12 +188,7 @@ pub(crate) fn due(environment: &Environment, deployment: &Deployment) -> Option<
 
 /// Whether a component went back to a revision of which nothing is ready at the moment.
 fn is_awaited(turn: &Turn<'_>, rollout: &Rollout) -> bool {
-    let keeps_the_new = rollout.candidate.as_ref().is_some_and(|candidate| {
-        rollout.stable.as_ref() != Some(&candidate.id)
-            && turn.environment.share(&rollout.component, &candidate.id) > Share::NONE
-    });
-    !keeps_the_new
-        && rollout.stable.as_ref().is_some_and(|stable| turn.seen.facts(stable).ready == 0)
+    rollout.stable.as_ref().is_some_and(|stable| turn.seen.facts(stable).ready == 0)
 }
 
 enum Went {
@@ -280,13 +275,13 @@ fn to_stable(
     let carries_some = candidate.is_some_and(|candidate| {
         turn.environment.share(&rollout.component, &candidate.id) > Share::NONE
     });
-    if candidate_facts.ready >= 1 && carries_some && !rollout.exclusive {
+    if candidate_facts.ready >= 1 && carries_some {
         return Went::Nowhere(format!(
             "no instance of {stable} became ready; the candidate keeps its traffic"
         ));
     }
     turn.set_shares(&rollout.component, vec![(stable.clone(), Share::ALL)]);
-    Went::Nowhere(format!("no instance of {stable} became ready, nor is one of the candidate"))
+    Went::Nowhere(format!("no instance of {stable} became ready, nor does the candidate serve"))
 }
 
 /// The first release of a component has nowhere to go back to. What serves goes on serving, unless
@@ -302,8 +297,7 @@ fn to_nothing(
         .route
         .as_ref()
         .is_some_and(|rule| turn.environment.has_another_for(&rollout.component, rule));
-    let serves = progress.first_traffic_at.is_some()
-        && turn.environment.share(&rollout.component, &candidate.id) > Share::NONE;
+    let serves = progress.first_traffic_at.is_some();
     // Who serves is not taken away unseen; who has yet to get traffic gets none.
     if serves && !turn.seen.fresh {
         return Went::NotYet;
@@ -395,9 +389,7 @@ fn finish(
 /// stable revision, or alone where there is none.
 fn keep_running(turn: &mut Turn<'_>, rollout: &Rollout) {
     let stable = rollout.stable.as_ref();
-    let Some(candidate) = rollout.candidate.as_ref().filter(|new| Some(&new.id) != stable) else {
-        return;
-    };
+    let Some(candidate) = &rollout.candidate else { return };
     let until = turn.now.after(KEPT);
     let mut former = None;
     if let Some(component) = turn.environment.components.get_mut(&rollout.component) {
@@ -408,7 +400,7 @@ fn keep_running(turn: &mut Turn<'_>, rollout: &Rollout) {
             component.serving = Some(candidate.id.clone());
         }
     }
-    if let Some(former) = former.filter(|former| former.revision != candidate.id) {
+    if let Some(former) = former {
         turn.retire(&former.revision, "the candidate is kept in its place");
     }
     let serves = stable.unwrap_or(&candidate.id).clone();

@@ -138,18 +138,18 @@ impl Environment {
     /// claim more traffic has them, and the newer one when both give all.
     #[must_use]
     pub fn route_table(&self) -> RouteTable {
-        let mut claims: BTreeMap<(Option<String>, String), (Claim, RouteEntry)> = BTreeMap::new();
+        let mut claims: Vec<(Claim, RouteEntry)> = Vec::new();
         for (name, component) in &self.components {
             for entry in self.entries(name, component) {
-                let claim = self.claim(component, &entry.rule);
-                let key = (entry.rule.host.clone(), entry.rule.path.clone());
-                let known = claims.get(&key);
-                if known.is_none_or(|(known, _)| *known < claim) {
-                    claims.insert(key, (claim, entry));
-                }
+                claims.push((self.claim(component, &entry.rule), entry));
             }
         }
-        let routes = claims.into_values().map(|(_, entry)| entry).collect();
+        // The strongest claim to the same requests comes first, and only the first one counts.
+        claims.sort_by(|(claim, entry), (other_claim, other)| {
+            requests(&entry.rule).cmp(&requests(&other.rule)).then(other_claim.cmp(claim))
+        });
+        claims.dedup_by(|(_, entry), (_, other)| requests(&entry.rule) == requests(&other.rule));
+        let routes = claims.into_iter().map(|(_, entry)| entry).collect();
         RouteTable { scope: self.scope.clone(), epoch: self.epoch, listen: self.listen, routes }
     }
 
@@ -201,7 +201,7 @@ impl Environment {
                         .revisions
                         .get(revision)
                         .and_then(|wanted| wanted.spec.route.as_ref())
-                        .is_some_and(|known| (&known.host, &known.path) == (&rule.host, &rule.path))
+                        .is_some_and(|known| requests(known) == requests(rule))
             })
         })
     }
@@ -294,6 +294,11 @@ impl Environment {
             wanted.replicas = replicas;
         }
     }
+}
+
+/// Which requests a rule is for.
+fn requests(rule: &RouteRule) -> (Option<&str>, &str) {
+    (rule.host.as_deref(), &rule.path)
 }
 
 #[cfg(test)]

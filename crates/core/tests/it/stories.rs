@@ -8,31 +8,31 @@ use tidegate_types::{DeploymentId, DeploymentKind, Duration, RevisionId, Share, 
 
 use crate::world::{Behaviour, GOOD, Part, World, component};
 
-fn second(seconds: u64) -> Duration {
+pub(crate) fn second(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn share(percent: u32) -> StrategyStep {
+pub(crate) fn share(percent: u32) -> StrategyStep {
     StrategyStep { share: Share::percent(percent), bake: second(5) }
 }
 
-fn canary() -> Strategy {
+pub(crate) fn canary() -> Strategy {
     Strategy::Canary { steps: vec![share(10), share(50), share(100)], keep: second(60) }
 }
 
-fn api(strategy: Strategy) -> Part {
+pub(crate) fn api(strategy: Strategy) -> Part {
     Part { name: "api", replicas: 4, strategy, routed: true }
 }
 
 /// A world in which deployment 1 of `parts` serves.
-fn with_first(parts: &[Part]) -> World {
+pub(crate) fn with_first(parts: &[Part]) -> World {
     let mut world = World::new();
     world.deploy(1, parts).unwrap();
     assert_eq!(world.settle(), Outcome::Succeeded);
     world
 }
 
-fn revision(name: &str, deployment: u64) -> RevisionId {
+pub(crate) fn revision(name: &str, deployment: u64) -> RevisionId {
     RevisionId::of(&component(name), DeploymentId(deployment))
 }
 

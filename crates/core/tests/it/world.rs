@@ -11,9 +11,11 @@ use tidegate_types::{
     ComponentName, Condition, DeploymentId, DeploymentKind, Digest, Duration, Epoch, Guard,
     GuardReading, HealthCheck, InstanceFailure, InstanceId, Listen, LogLimits, Plan,
     PlannedRevision, Probe, ProcessSpec, ReleaseId, RevisionFacts, RevisionId, RevisionSpec,
-    Rollout, RouteRule, RouteTable, Scope, Share, Signal, StopPolicy, Timestamp, Verdict,
-    WithoutEvidence, Workload,
+    Rollout, RouteRefusal, RouteRule, RouteTable, Scope, Share, Signal, StopPolicy, Timestamp,
+    Verdict, WithoutEvidence, Workload,
 };
+
+use crate::shop::Shipment;
 
 pub(crate) const TICK: u64 = 100;
 
@@ -59,6 +61,9 @@ pub(crate) struct World {
     pub(crate) uncounted: bool,
     /// How long the proxy takes to confirm.
     pub confirm_after: u64,
+    /// Whether the proxy refuses every table that it gets, as when its address is taken.
+    pub(crate) refuses: bool,
+    refused: Option<RouteRefusal>,
     fleets: BTreeMap<RevisionId, Fleet>,
     asked: Option<(u64, RouteTable)>,
     confirmed: Option<RouteTable>,
@@ -92,6 +97,8 @@ impl World {
             route: None,
             uncounted: false,
             confirm_after: 100,
+            refuses: false,
+            refused: None,
             fleets: BTreeMap::new(),
             asked: None,
             confirmed: None,
@@ -105,13 +112,26 @@ impl World {
 
     /// Requests a deployment and gives it its plan at once.
     pub(crate) fn deploy(&mut self, id: u64, parts: &[Part]) -> Result<(), Rejected> {
-        self.feed(&Input::Request {
-            deployment: DeploymentId(id),
-            kind: DeploymentKind::Deploy,
-            actor: "ana".into(),
-        })?;
+        self.request(id, DeploymentKind::Deploy)?;
         let plan = self.plan(id, parts);
         self.feed(&Input::Prepared(plan))
+    }
+
+    /// The same with the plan that is really compiled, which alone knows of roll backs by hand,
+    /// other sizes and removed components.
+    pub(crate) fn ship(
+        &mut self,
+        id: u64,
+        kind: DeploymentKind,
+        shipment: &Shipment,
+    ) -> Result<(), Rejected> {
+        self.request(id, kind)?;
+        let plan = shipment.plan(&self.environment, DeploymentId(id), kind);
+        self.feed(&Input::Prepared(plan))
+    }
+
+    fn request(&mut self, id: u64, kind: DeploymentKind) -> Result<(), Rejected> {
+        self.feed(&Input::Request { deployment: DeploymentId(id), kind, actor: "ana".into() })
     }
 
     fn plan(&self, id: u64, parts: &[Part]) -> Plan {
@@ -246,8 +266,14 @@ impl World {
             && self.now - at >= self.confirm_after
             && self.confirmed.as_ref() != Some(table)
         {
-            self.confirmed = Some(table.clone());
-            self.tables.push(table.clone());
+            if self.refuses {
+                let reason = "the address is in use".to_owned();
+                self.refused = Some(RouteRefusal { epoch: table.epoch, reason });
+            } else {
+                self.refused = None;
+                self.confirmed = Some(table.clone());
+                self.tables.push(table.clone());
+            }
         }
         let now = self.now;
         let behaviours = self.behaviours.clone();
@@ -306,12 +332,14 @@ impl World {
         }
         seen.observation.generation = Some(self.environment.generation);
         seen.observation.routes.epoch = self.confirmed.as_ref().map(|table| table.epoch);
+        seen.observation.routes.refused.clone_from(&self.refused);
         if let Some(deployment) = &self.environment.deployment {
             seen.readings = deployment
                 .begun()
                 .iter()
                 .map(|rollout| {
-                    let candidate = &rollout.candidate.as_ref().unwrap().id;
+                    let Some(candidate) = &rollout.candidate else { return Vec::new() };
+                    let candidate = &candidate.id;
                     let fleet = self.fleets.get(candidate);
                     let behaviour = self.behaviours.get(candidate).copied().unwrap_or(GOOD);
                     let bad = behaviour.bad_after.zip(fleet.and_then(|fleet| fleet.first));
@@ -395,8 +423,10 @@ impl World {
         if let Some(deployment) = &self.environment.deployment
             && let Stage::Rolling(position) = &deployment.stage
         {
-            let rollout = &deployment.plan.as_ref().unwrap().rollouts.get(position.rollout);
-            if let Some(rollout) = rollout {
+            let rollout = deployment.plan.as_ref().unwrap().rollouts.get(position.rollout);
+            if let Some(rollout) = rollout
+                && let Some(candidate) = &rollout.candidate
+            {
                 let allowed = rollout.steps[..rollout.steps.len().min(position.step + 1)]
                     .iter()
                     .filter_map(|step| match step {
@@ -405,8 +435,7 @@ impl World {
                     })
                     .max()
                     .unwrap_or_default();
-                let candidate = &rollout.candidate.as_ref().unwrap().id;
-                let share = self.environment.share(&rollout.component, candidate);
+                let share = self.environment.share(&rollout.component, &candidate.id);
                 assert!(share <= allowed, "7: {share} where {allowed} is allowed");
             }
         }
