@@ -34,8 +34,8 @@ pub(crate) fn begin(turn: &mut Turn<'_>, failure: Failure) {
         rollout_since: now,
         degraded: false,
     };
-    let listen = deployment.listen_before;
-    turn.set_listen(listen);
+    let gateway = deployment.gateway_before.clone();
+    turn.set_gateway(gateway);
     turn.event(Event::Failed { failure });
     traffic_first(turn, position);
 }

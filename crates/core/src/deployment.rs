@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use tidegate_types::{
-    ComponentName, DeploymentId, DeploymentKind, InstanceId, Listen, Plan, Rollout, Step, Timestamp,
+    ComponentName, DeploymentId, DeploymentKind, Gateway, InstanceId, Plan, Rollout, Step,
+    Timestamp,
 };
 
 /// One release going into an environment.
@@ -26,8 +27,8 @@ pub struct Deployment {
     pub pause: Option<Pause>,
     /// One for each rollout of the plan.
     pub progress: Vec<Progress>,
-    /// Where the environment listened before, to listen there again when it goes back.
-    pub listen_before: Listen,
+    /// The environment's gateway before, which it gets again when it goes back.
+    pub gateway_before: Gateway,
     /// Whether traffic was moved or an instance of what served was stopped.
     pub touched: bool,
 }

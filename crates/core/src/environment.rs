@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use tidegate_types::{
-    ComponentName, DeploymentId, DeploymentKind, Epoch, Generation, Listen, ReleaseId, RevisionId,
+    ComponentName, DeploymentId, DeploymentKind, Epoch, Gateway, Generation, ReleaseId, RevisionId,
     RouteEntry, RouteRule, RouteTable, Scope, Share, Timestamp, WantedRevision, WeightedRevision,
 };
 
@@ -21,7 +21,7 @@ pub struct Environment {
     /// Of the list of wanted revisions; grows with every change of it.
     pub generation: Generation,
     /// Where the environment is reached.
-    pub listen: Listen,
+    pub gateway: Gateway,
     /// The components that are there.
     pub components: BTreeMap<ComponentName, Component>,
     /// The revisions that shall run. A revision that is not here is stopped and forgotten.
@@ -114,7 +114,7 @@ impl Environment {
             scope,
             epoch: Epoch::default(),
             generation: Generation::default(),
-            listen: Listen::default(),
+            gateway: Gateway::default(),
             components: BTreeMap::new(),
             revisions: BTreeMap::new(),
             release: None,
@@ -150,7 +150,12 @@ impl Environment {
         });
         claims.dedup_by(|(_, entry), (_, other)| requests(&entry.rule) == requests(&other.rule));
         let routes = claims.into_iter().map(|(_, entry)| entry).collect();
-        RouteTable { scope: self.scope.clone(), epoch: self.epoch, listen: self.listen, routes }
+        RouteTable {
+            scope: self.scope.clone(),
+            epoch: self.epoch,
+            gateway: self.gateway.clone(),
+            routes,
+        }
     }
 
     fn entries(&self, name: &ComponentName, component: &Component) -> Vec<RouteEntry> {

@@ -1,7 +1,7 @@
 //! One transition: state, input, what was seen and the time to the next state.
 
 use tidegate_types::{
-    ComponentName, DeploymentId, DeploymentKind, GuardReading, Listen, Observation, Plan,
+    ComponentName, DeploymentId, DeploymentKind, Gateway, GuardReading, Observation, Plan,
     RevisionFacts, RevisionId, Share, Timestamp,
 };
 
@@ -225,7 +225,7 @@ impl Turn<'_> {
             stage: Stage::Preparing,
             pause: None,
             progress: Vec::new(),
-            listen_before: self.environment.listen,
+            gateway_before: self.environment.gateway.clone(),
             touched: false,
         });
         self.event(Event::Requested { kind, actor: actor.to_owned() });
@@ -249,7 +249,7 @@ impl Turn<'_> {
             version: plan.version.clone(),
             components: plan.rollouts.iter().map(|rollout| rollout.component.clone()).collect(),
         });
-        self.set_listen(plan.listen);
+        self.set_gateway(plan.gateway.clone());
         for rollout in &plan.rollouts {
             let component =
                 self.environment.components.entry(rollout.component.clone()).or_default();
@@ -388,7 +388,7 @@ impl Turn<'_> {
     fn number_the_table(&mut self) {
         let before = self.before.route_table();
         let after = self.environment.route_table();
-        if (before.listen, before.routes) != (after.listen, after.routes)
+        if (before.gateway, before.routes) != (after.gateway, after.routes)
             && self.environment.epoch.0 > 0
         {
             self.rerouted();
@@ -402,9 +402,9 @@ impl Turn<'_> {
         }
     }
 
-    pub(crate) fn set_listen(&mut self, listen: Listen) {
-        if self.environment.listen != listen {
-            self.environment.listen = listen;
+    pub(crate) fn set_gateway(&mut self, gateway: Gateway) {
+        if self.environment.gateway != gateway {
+            self.environment.gateway = gateway;
             if self.environment.epoch.0 > 0 {
                 self.rerouted();
             }

@@ -24,7 +24,7 @@ pub(crate) fn hold(bytes: &[u8]) {
         let proper = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecond";
         Some(if is_second { proper.to_vec() } else { answer.clone() })
     };
-    let rule = RouteRule { host: None, path: "/".to_owned(), strip_prefix: false };
+    let rule = RouteRule::everything();
     let pieces = vec![first.into_bytes(), second.as_bytes().to_vec()];
     let conversation = converse(pieces, &rule, Box::new(application));
     clear(&conversation.answers, method);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tidegate_proxy::fuzzing::{Plane, stored};
 use tidegate_types::{
-    Listen,
+    Gateway,
     data_plane::{ProxyTable, Refusal, Request, Response},
 };
 
@@ -29,7 +29,7 @@ fn said(line: &[u8]) -> Vec<u8> {
             kept(&request);
             let request = match request {
                 Request::Publish(table) => {
-                    Request::Publish(ProxyTable { listen: Listen::Automatic, ..table })
+                    Request::Publish(ProxyTable { gateway: Gateway::default(), ..table })
                 }
                 other => other,
             };

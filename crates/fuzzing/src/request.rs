@@ -14,6 +14,7 @@ pub(crate) fn hold(bytes: &[u8]) {
         host: None,
         path: if size & 1 == 1 { "/a".to_owned() } else { "/".to_owned() },
         strip_prefix: size & 1 == 1,
+        handling: tidegate_types::Handling::default(),
     };
     let whole = Talk::new(vec![sent.to_vec()], &rule);
     let size = usize::from(*size) / 2 + 1;

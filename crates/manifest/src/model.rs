@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tidegate_types::{
-    ComponentName, Duration, EnvironmentName, Guard, HealthCheck, Listen, LogLimits, ProjectName,
+    ComponentName, Duration, EnvironmentName, Gateway, Guard, HealthCheck, LogLimits, ProjectName,
     RouteRule, Share, StopPolicy, WithoutEvidence,
 };
 
@@ -119,7 +119,7 @@ pub struct Environment {
     /// Its name.
     pub name: EnvironmentName,
     /// Where it is reached.
-    pub listen: Listen,
+    pub gateway: Gateway,
     /// How components are rolled out.
     pub strategy: Strategy,
     /// What goes back by itself.

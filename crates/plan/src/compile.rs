@@ -109,7 +109,7 @@ pub fn compile(request: Request<'_>) -> Result<Plan, Vec<Error>> {
         kind: request.kind,
         release: request.release.id.clone(),
         version: request.release.version.clone(),
-        listen: environment.listen,
+        gateway: environment.gateway.clone(),
         rollouts,
         unchanged,
     })

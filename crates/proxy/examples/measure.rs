@@ -16,7 +16,7 @@ use std::{
 
 use tidegate_proxy::{Options, client::Client, run};
 use tidegate_types::{
-    Epoch, InstanceId, Listen, RevisionId, RouteRule, Share,
+    Epoch, Gateway, InstanceId, RevisionId, RouteRule, Share,
     data_plane::{Endpoint, ProxyBackend, ProxyRoute, ProxyTable, Upstream},
 };
 
@@ -91,9 +91,9 @@ fn table(epoch: u64, application: SocketAddr) -> ProxyTable {
         scope: "bench/local".parse().expect("a scope"),
         epoch: Epoch(epoch),
         membership: 0,
-        listen: Listen::Automatic,
+        gateway: Gateway::default(),
         routes: vec![ProxyRoute {
-            rule: RouteRule { host: None, path: "/".into(), strip_prefix: false },
+            rule: RouteRule::everything(),
             backends: vec![backend("a@1", 90), backend("a@2", 10)],
         }],
     }

@@ -139,7 +139,7 @@ impl Registry {
         let current = self.scopes.get(&table.scope);
         let admission = admit(current.map(|served| &served.table), &table)?;
         let order = (table.epoch, table.membership);
-        let wanted = wanted_address(current, table.listen);
+        let wanted = wanted_address(current, table.gateway.listen);
         let open = current.filter(|served| served.listener.is_some() && served.address == wanted);
         let new = match open {
             Some(served) if admission == Admission::Same => {
@@ -284,7 +284,7 @@ impl Registry {
 fn wanted_address(current: Option<&Served>, listen: Listen) -> SocketAddr {
     match (listen, current) {
         (Listen::Address(address), _) if address.port() != 0 => address,
-        (listen, Some(served)) if served.table.listen == listen => served.address,
+        (listen, Some(served)) if served.table.gateway.listen == listen => served.address,
         (Listen::Address(address), _) => address,
         (Listen::Automatic, _) => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
     }

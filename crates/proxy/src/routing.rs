@@ -52,7 +52,12 @@ mod tests {
     use super::*;
 
     fn rule(host: Option<&str>, path: &str) -> RouteRule {
-        RouteRule { host: host.map(str::to_owned), path: path.into(), strip_prefix: true }
+        RouteRule {
+            host: host.map(str::to_owned),
+            path: path.into(),
+            strip_prefix: true,
+            handling: tidegate_types::Handling::default(),
+        }
     }
 
     #[test]

@@ -83,7 +83,7 @@ pub(crate) fn invalid(reason: String) -> Refusal {
 #[cfg(test)]
 mod tests {
     use tidegate_types::{
-        Epoch, Listen, RevisionId, RouteRule, Share,
+        Epoch, Gateway, RevisionId, RouteRule, Share,
         data_plane::{ProxyBackend, ProxyRoute},
     };
 
@@ -94,9 +94,9 @@ mod tests {
             scope: "shop/production".parse().unwrap(),
             epoch: Epoch(epoch),
             membership,
-            listen: Listen::Automatic,
+            gateway: Gateway::default(),
             routes: vec![ProxyRoute {
-                rule: RouteRule { host: None, path: "/".into(), strip_prefix: false },
+                rule: RouteRule::everything(),
                 backends: shares
                     .iter()
                     .enumerate()

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Counters, Epoch, InstanceId, Listen, RevisionId, RouteRule, Scope, Share};
+use crate::{Counters, Epoch, Gateway, InstanceId, RevisionId, RouteRule, Scope, Share};
 
 /// The whole routing of one scope with its endpoints.
 ///
@@ -21,8 +21,8 @@ pub struct ProxyTable {
     pub epoch: Epoch,
     /// Grows whenever an endpoint comes or goes.
     pub membership: u64,
-    /// Where to listen.
-    pub listen: Listen,
+    /// Where to listen, and how.
+    pub gateway: Gateway,
     /// The routes; the longest matching path wins, a named host before any host.
     pub routes: Vec<ProxyRoute>,
 }

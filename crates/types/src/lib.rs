@@ -36,6 +36,8 @@ pub use revision::{
     HealthCheck, LogLimits, Probe, ProcessSpec, RevisionSpec, Signal, StaticSpec, StopPolicy,
     UnknownSignal, Workload,
 };
-pub use route::{Listen, RouteEntry, RouteRule, RouteTable, WeightedRevision};
+pub use route::{
+    Gateway, Handling, Listen, RouteEntry, RouteRule, RouteTable, Sticky, WeightedRevision,
+};
 pub use share::{InvalidShare, MoreThanAll, Share};
 pub use timestamp::{Epoch, Generation, Timestamp};

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ComponentName, DeploymentId, Duration, Guard, Listen, ReleaseId, RevisionId, RevisionSpec,
+    ComponentName, DeploymentId, Duration, Gateway, Guard, ReleaseId, RevisionId, RevisionSpec,
     Scope, Share, WithoutEvidence,
 };
 
@@ -21,7 +21,7 @@ pub struct Plan {
     /// What people call it.
     pub version: String,
     /// Where the environment is reached.
-    pub listen: Listen,
+    pub gateway: Gateway,
     /// One for each component that changes, in the order in which they run.
     pub rollouts: Vec<Rollout>,
     /// Components that stay as they are.

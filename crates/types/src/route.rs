@@ -6,6 +6,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ComponentName, Epoch, RevisionId, Scope, Share};
 
+/// Where and how an environment is reached.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gateway {
+    /// The address.
+    pub listen: Listen,
+}
+
+impl From<Listen> for Gateway {
+    fn from(listen: Listen) -> Self {
+        Self { listen }
+    }
+}
+
 /// Which requests a component answers.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RouteRule {
@@ -15,6 +28,35 @@ pub struct RouteRule {
     pub path: String,
     /// Remove `path` before the request goes on.
     pub strip_prefix: bool,
+    /// What is done with them.
+    #[serde(default)]
+    pub handling: Handling,
+}
+
+impl RouteRule {
+    /// Every request.
+    #[must_use]
+    pub fn everything() -> Self {
+        Self { host: None, path: "/".into(), strip_prefix: false, handling: Handling::default() }
+    }
+}
+
+/// What is done with the requests of a route.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Handling {
+    /// How a visitor is known again, who stays with one revision then; none divides by request.
+    pub sticky: Option<Sticky>,
+}
+
+/// How a visitor is known again.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sticky {
+    /// By a signed cookie of the proxy's own.
+    Cookie,
+    /// By the value of this header, in lower case; who does not send it is divided by request.
+    Header(String),
 }
 
 /// Where an environment is reached.
@@ -35,8 +77,8 @@ pub struct RouteTable {
     pub scope: Scope,
     /// Grows with every change.
     pub epoch: Epoch,
-    /// Where the scope is reached.
-    pub listen: Listen,
+    /// Where and how the scope is reached.
+    pub gateway: Gateway,
     /// One entry for each component that takes requests.
     pub routes: Vec<RouteEntry>,
 }

@@ -211,7 +211,7 @@ fn ports(project: &Project, views: &[EnvironmentView]) -> Vec<Finding> {
         .manifest
         .environments
         .iter()
-        .filter_map(|environment| match environment.listen {
+        .filter_map(|environment| match environment.gateway.listen {
             Listen::Address(address) => Some((environment, address)),
             Listen::Automatic => None,
         })

@@ -13,7 +13,7 @@ use std::{
 
 use tidegate_targets::{Effect, TargetError};
 use tidegate_types::{
-    Duration, Epoch, Generation, Listen, Observation, RevisionFacts, RevisionId, RouteEntry,
+    Duration, Epoch, Gateway, Generation, Observation, RevisionFacts, RevisionId, RouteEntry,
     RouteTable, Scope, Share, WantedRevision, WeightedRevision,
 };
 
@@ -80,7 +80,7 @@ pub(crate) fn table_of(
     RouteTable {
         scope: scope.clone(),
         epoch: Epoch(epoch),
-        listen: Listen::Automatic,
+        gateway: Gateway::default(),
         routes: vec![RouteEntry {
             component: spec.component,
             rule: spec.route.expect("the component takes requests"),

@@ -844,7 +844,7 @@ enum Wish {
 }
 
 fn format_listen(environment: &Environment) -> Option<u16> {
-    match environment.listen {
+    match environment.gateway.listen {
         tidegate_types::Listen::Automatic => None,
         tidegate_types::Listen::Address(address) => Some(address.port()),
     }

@@ -518,7 +518,7 @@ fn a_change_made_while_the_data_plane_is_ahead_has_a_number_that_counts() {
     };
     let now = Timestamp::from_millis(2_000_000);
     // The listener changes in the same transition as the number is caught up.
-    world.environment.deployment.as_mut().unwrap().listen_before =
+    world.environment.deployment.as_mut().unwrap().gateway_before.listen =
         tidegate_types::Listen::Address("127.0.0.1:9090".parse().unwrap());
     let decision = step(&world.environment, &abort, &seen, now).unwrap();
     assert_eq!(decision.environment.epoch, ahead.next());
@@ -621,7 +621,8 @@ fn a_route_that_was_taken_over_is_given_back_also_after_it_served_for_a_while() 
 #[test]
 fn where_nothing_takes_requests_there_is_no_table_to_number() {
     let mut world = World::new();
-    world.environment.listen = tidegate_types::Listen::Address("127.0.0.1:9090".parse().unwrap());
+    world.environment.gateway.listen =
+        tidegate_types::Listen::Address("127.0.0.1:9090".parse().unwrap());
     let worker = Part {
         name: "worker",
         replicas: 1,

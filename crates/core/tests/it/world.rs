@@ -8,8 +8,8 @@ use tidegate_invariants::transition;
 use tidegate_manifest::Strategy;
 use tidegate_plan::strategy::{Situation, keep, steps};
 use tidegate_types::{
-    ComponentName, Condition, DeploymentId, DeploymentKind, Digest, Duration, Epoch, Guard,
-    GuardReading, HealthCheck, InstanceFailure, InstanceId, Listen, LogLimits, Plan,
+    ComponentName, Condition, DeploymentId, DeploymentKind, Digest, Duration, Epoch, Gateway,
+    Guard, GuardReading, HealthCheck, InstanceFailure, InstanceId, LogLimits, Plan,
     PlannedRevision, Probe, ProcessSpec, ReleaseId, RevisionFacts, RevisionId, RevisionSpec,
     Rollout, RouteRefusal, RouteRule, RouteTable, Scope, Share, Signal, StopPolicy, Timestamp,
     Verdict, WithoutEvidence, Workload,
@@ -194,7 +194,7 @@ impl World {
             kind: DeploymentKind::Deploy,
             version: format!("v{id}"),
             release,
-            listen: Listen::Automatic,
+            gateway: Gateway::default(),
             rollouts,
             unchanged: Vec::new(),
         }
@@ -479,6 +479,7 @@ fn spec(
             host: None,
             path: route.map_or_else(|| format!("/{name}"), ToOwned::to_owned),
             strip_prefix: false,
+            handling: tidegate_types::Handling::default(),
         }),
     }
 }

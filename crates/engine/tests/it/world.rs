@@ -22,7 +22,7 @@ use tidegate_store::{MemoryStore, Store};
 use tidegate_targets::{Target, TargetError};
 use tidegate_types::{
     ComponentName, Condition, Counters, DeploymentId, DeploymentKind, Digest, Duration, Epoch,
-    Generation, Guard, InstanceId, Listen, LogLine, Observation, Plan, PlannedRevision, ReleaseId,
+    Gateway, Generation, Guard, InstanceId, LogLine, Observation, Plan, PlannedRevision, ReleaseId,
     RevisionFacts, RevisionId, RevisionSpec, Rollout, RouteRefusal, RouteRule, RouteTable, Scope,
     Share, StaticSpec, Timestamp, WantedRevision, WithoutEvidence, Workload, data_plane::Traffic,
 };
@@ -262,7 +262,7 @@ impl Prepare for Plans {
             artifact: Digest::new("sha256-0"),
             replicas: 1,
             workload: Workload::Static(StaticSpec { single_page: false }),
-            route: Some(RouteRule { host: None, path: "/".into(), strip_prefix: false }),
+            route: Some(RouteRule::everything()),
         };
         Ok(Plan {
             deployment,
@@ -270,7 +270,7 @@ impl Prepare for Plans {
             kind: request.wish.kind(),
             version: release.to_string(),
             release,
-            listen: Listen::Automatic,
+            gateway: Gateway::default(),
             rollouts: vec![Rollout {
                 component: name,
                 stable: stable.as_ref().map(|(id, _, _)| id.clone()),

@@ -124,6 +124,7 @@ fn spec(choices: &mut Choices<'_>) -> RevisionSpec {
             host: choices.maybe(text),
             path: choices.among(&["/", "/a", ""]).to_owned(),
             strip_prefix: choices.yes(),
+            handling: tidegate_types::Handling::default(),
         }),
     }
 }
@@ -189,7 +190,7 @@ fn plan(choices: &mut Choices<'_>) -> Plan {
         kind: kind(choices),
         release: release(choices),
         version: text(choices),
-        listen: listen(choices),
+        gateway: listen(choices).into(),
         rollouts: choices.list(3, rollout),
         unchanged: choices.list(1, component),
     }
@@ -243,7 +244,7 @@ fn deployment(choices: &mut Choices<'_>) -> Deployment {
             exits_before: choices.count(),
             shrunk: choices.yes(),
         }),
-        listen_before: listen(choices),
+        gateway_before: listen(choices).into(),
         touched: choices.yes(),
     }
 }
@@ -257,7 +258,7 @@ pub(super) fn environment(choices: &mut Choices<'_>) -> Environment {
     Environment {
         epoch: Epoch(choices.number()),
         generation: Generation(choices.number()),
-        listen: listen(choices),
+        gateway: listen(choices).into(),
         components: choices.list(3, |choices| {
             let component_of = Component {
                 serving: choices.maybe(revision),

@@ -139,7 +139,7 @@ fn idle(case: &Case<'_>, breaches: &mut Breaches) {
     }
     let kept = case.before.verified == case.after.verified
         && case.before.latest == case.after.latest
-        && case.before.listen == case.after.listen
+        && case.before.gateway == case.after.gateway
         && case.before.release == case.after.release;
     breaches.check(21, kept, || "what had ended changed".to_owned());
     let shares = case.after.components.values().flat_map(|component| &component.shares);

@@ -16,7 +16,7 @@ pub(super) fn check(case: &Case<'_>, breaches: &mut Breaches) {
     shares(case, breaches);
     breaches.check(
         27,
-        before.listen == after.listen
+        before.gateway == after.gateway
             || has(&|e| matches!(e, Event::Planned { .. } | Event::Failed { .. })),
         || "the listener changed without a reason".to_owned(),
     );

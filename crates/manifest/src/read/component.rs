@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tidegate_types::{ComponentName, LogLimits, RouteRule, Signal, StopPolicy};
+use tidegate_types::{ComponentName, Handling, LogLimits, RouteRule, Signal, StopPolicy};
 
 use super::{
     fields::Fields,
@@ -135,9 +135,7 @@ fn read<'a>(
     let name: ComponentName = entry.key.parse().ok()?;
     let fields = Fields::new(Some(&entry.value), PATH);
     let route = match route(&fields, report) {
-        None if takes_root => {
-            Some(RouteRule { host: None, path: "/".to_owned(), strip_prefix: false })
-        }
+        None if takes_root => Some(RouteRule::everything()),
         route => route,
     };
     let is_static = is_static(&fields);
@@ -290,6 +288,7 @@ fn route(fields: &Fields<'_>, report: &mut Report<'_>) -> Option<RouteRule> {
         host: route.text("host").map(str::to_owned),
         path,
         strip_prefix: route.value("strip_prefix"),
+        handling: Handling::default(),
     })
 }
 

@@ -217,7 +217,8 @@ fn addresses(
 ) {
     let mut owners = BTreeMap::new();
     for draft in environments {
-        let (Listen::Address(address), Some(span)) = (draft.environment.listen, draft.listen_span)
+        let (Listen::Address(address), Some(span)) =
+            (draft.environment.gateway.listen, draft.listen_span)
         else {
             continue;
         };

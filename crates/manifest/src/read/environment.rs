@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tidegate_types::{Condition, EnvironmentName, Guard, Listen, WithoutEvidence};
+use tidegate_types::{Condition, EnvironmentName, Gateway, Guard, Listen, WithoutEvidence};
 
 use super::{
     fields::Fields,
@@ -58,7 +58,7 @@ fn read<'a>(
     EnvironmentDraft {
         environment: Environment {
             name,
-            listen: listen(&fields),
+            gateway: Gateway { listen: listen(&fields) },
             strategy: strategy.strategy.clone(),
             rollback: Rollback {
                 when,

@@ -269,7 +269,7 @@ fn strategies_have_defaults() {
 fn a_port_alone_is_on_this_machine() {
     let text = "project: shop\ncomponents: { api: { command: a } }\nenvironments: { local: { listen: 80 } }\n";
     assert_eq!(
-        manifest(text).environments[0].listen,
+        manifest(text).environments[0].gateway.listen,
         Listen::Address("127.0.0.1:80".parse().unwrap())
     );
 }

@@ -55,7 +55,7 @@ fn at_first_everything_starts_after_what_it_depends_on() {
     assert_eq!(plan.deployment.0, 1);
     assert_eq!((&plan.scope, plan.kind), (&shop.scope, shop.kind));
     assert_eq!((plan.release, plan.version.as_str()), (ReleaseId::new("r-1"), "v1"));
-    assert_eq!(plan.listen, Listen::Address("127.0.0.1:8080".parse().unwrap()));
+    assert_eq!(plan.gateway.listen, Listen::Address("127.0.0.1:8080".parse().unwrap()));
     for rollout in &plan.rollouts {
         let new = candidate(rollout);
         assert_eq!(new.id, revision(&format!("{}@1", rollout.component)));
@@ -74,7 +74,12 @@ fn a_revision_is_what_manifest_release_and_environment_say() {
         panic!("the api is a process");
     };
     let plan = shop.plan();
-    let rule = |path: &str| RouteRule { host: None, path: path.to_owned(), strip_prefix: false };
+    let rule = |path: &str| RouteRule {
+        host: None,
+        path: path.to_owned(),
+        strip_prefix: false,
+        handling: tidegate_types::Handling::default(),
+    };
     let values = [("API_KEY", "secret"), ("GREETING", "hello")];
     assert_eq!(
         candidate(&plan.rollouts[2]).spec,

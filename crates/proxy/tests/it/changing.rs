@@ -160,7 +160,7 @@ fn a_taken_port_is_refused_and_the_old_table_stays() {
     let address = proxy.route(all(vec![backend("api@1", 100, &[application.address])]));
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut table = proxy.table(vec![]);
-    table.listen = Listen::Address(taken.local_addr().unwrap());
+    table.gateway.listen = Listen::Address(taken.local_addr().unwrap());
     let refused = proxy.publish(&table);
     let Err(ClientError::Refused(Refusal::Address { address: named, reason })) = refused else {
         panic!("{refused:?}");
@@ -187,7 +187,7 @@ fn a_removed_scope_is_no_longer_listened_for() {
     // The address is free again at once.
     let mut table = proxy.table(vec![]);
     table.epoch = Epoch(0);
-    table.listen = Listen::Address(address);
+    table.gateway.listen = Listen::Address(address);
     assert_eq!(proxy.publish(&table).unwrap().address, address);
 }
 

@@ -18,7 +18,7 @@ use tidegate_proxy::{
     run_with,
 };
 use tidegate_types::{
-    Epoch, InstanceId, Listen, RevisionId, RouteRule, Scope, Share,
+    Epoch, Gateway, InstanceId, RevisionId, RouteRule, Scope, Share,
     data_plane::{Endpoint, ProxyBackend, ProxyRoute, ProxyTable, ServedTable, Traffic, Upstream},
 };
 
@@ -139,7 +139,7 @@ impl Proxy {
             scope: scope(),
             epoch: Epoch(self.epoch.fetch_add(1, Relaxed)),
             membership: 0,
-            listen: Listen::Automatic,
+            gateway: Gateway::default(),
             routes,
         }
     }
@@ -194,7 +194,12 @@ pub(crate) fn all(backends: Vec<ProxyBackend>) -> Vec<ProxyRoute> {
 
 pub(crate) fn route(path: &str, backends: Vec<ProxyBackend>) -> ProxyRoute {
     ProxyRoute {
-        rule: RouteRule { host: None, path: path.to_owned(), strip_prefix: false },
+        rule: RouteRule {
+            host: None,
+            path: path.to_owned(),
+            strip_prefix: false,
+            ..RouteRule::everything()
+        },
         backends,
     }
 }

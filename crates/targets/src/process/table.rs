@@ -38,7 +38,7 @@ pub(crate) fn table_of(routes: &RouteTable, upstreams: &Upstreams) -> Result<Pro
         scope: routes.scope.clone(),
         epoch: routes.epoch,
         membership: 0,
-        listen: routes.listen,
+        gateway: routes.gateway.clone(),
         routes: routes_of_table,
     })
 }
@@ -56,7 +56,7 @@ pub(crate) fn with_upstreams(table: &ProxyTable, upstreams: &Upstreams) -> Proxy
 
 /// Whether two tables say the same, whatever their membership.
 pub(crate) fn same(one: &ProxyTable, other: &ProxyTable) -> bool {
-    one.epoch == other.epoch && one.listen == other.listen && one.routes == other.routes
+    one.epoch == other.epoch && one.gateway == other.gateway && one.routes == other.routes
 }
 
 /// Whether requests may go to `instance` under `table`.
@@ -72,7 +72,7 @@ pub(crate) fn names(table: &ProxyTable, instance: &InstanceId) -> bool {
 #[cfg(test)]
 mod tests {
     use tidegate_types::{
-        Epoch, Listen, RouteEntry, RouteRule, Share, WeightedRevision, data_plane::Endpoint,
+        Epoch, Gateway, RouteEntry, RouteRule, Share, WeightedRevision, data_plane::Endpoint,
     };
 
     use super::*;
@@ -85,10 +85,10 @@ mod tests {
         RouteTable {
             scope: "shop/production".parse().unwrap(),
             epoch: Epoch(7),
-            listen: Listen::Automatic,
+            gateway: Gateway::default(),
             routes: vec![RouteEntry {
                 component: "api".parse().unwrap(),
-                rule: RouteRule { host: None, path: "/".to_owned(), strip_prefix: false },
+                rule: RouteRule::everything(),
                 backends: vec![
                     WeightedRevision {
                         revision: revision("api@1"),

@@ -62,7 +62,7 @@ async fn an_address_in_use_is_refused_and_what_was_in_force_stays_up_to_date() {
     let address = world.route(&world.routes(1, &[("api@1", 100)])).await;
     let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut elsewhere = world.routes(2, &[("api@1", 100)]);
-    elsewhere.listen = Listen::Address(other.local_addr().unwrap());
+    elsewhere.gateway.listen = Listen::Address(other.local_addr().unwrap());
     let error = world.target().route(&elsewhere).await.unwrap_err();
     assert_eq!((error.retry, error.effect), (false, Effect::None));
     let refused = world.observe().await.routes.refused.unwrap();

@@ -13,7 +13,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tidegate_targets::{Options, ProcessTarget, Target, inherited_environment};
 use tidegate_types::{
-    ComponentName, Digest, Duration, Epoch, Generation, HealthCheck, Listen, LogLimits,
+    ComponentName, Digest, Duration, Epoch, Gateway, Generation, HealthCheck, LogLimits,
     Observation, Probe, ProcessSpec, ReleaseId, RevisionFacts, RevisionId, RevisionSpec,
     RouteEntry, RouteRule, RouteTable, Scope, Share, StaticSpec, StopPolicy, Timestamp,
     WantedRevision, WeightedRevision, Workload,
@@ -150,7 +150,7 @@ impl World {
         RouteTable {
             scope: self.scope.clone(),
             epoch: Epoch(epoch),
-            listen: Listen::Automatic,
+            gateway: Gateway::default(),
             routes: vec![RouteEntry {
                 component: "api".parse().unwrap(),
                 rule: rule(),
@@ -255,7 +255,7 @@ pub(crate) fn now() -> Timestamp {
 }
 
 pub(crate) fn rule() -> RouteRule {
-    RouteRule { host: None, path: "/".to_owned(), strip_prefix: false }
+    RouteRule::everything()
 }
 
 pub(crate) fn kill(pid: u32) {
