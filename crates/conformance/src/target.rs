@@ -18,9 +18,20 @@ pub use harness::{Answer, Behaviour, Harness, Visitor};
 /// ```ignore
 /// tidegate_conformance::target_suite!(#[tokio::test] MyHarness::new().await);
 /// ```
+///
+/// A promise that makes no sense for a target is left out by name, with the reason. It stays in the
+/// list of tests as an ignored one that tells it.
+///
+/// ```ignore
+/// tidegate_conformance::target_suite!(
+///     #[tokio::test] MyHarness::new().await;
+///     without one_scope_is_nothing_to_another: "there is one scope"
+/// );
+/// ```
 #[macro_export]
 macro_rules! target_suite {
-    (#[$test:meta] $harness:expr) => {
+    (#[$test:meta] $harness:expr $(; $(without $left_out:ident: $reason:literal),+)?) => {
+        $crate::target_suite! { @ignore ($) $($($left_out: $reason,)+)? }
         $crate::target_suite! { @each #[$test] ($harness)
             idempotency::applying_twice_is_applying_once,
             idempotency::routing_twice_is_routing_once,
@@ -63,12 +74,24 @@ macro_rules! target_suite {
             counting::whatever_observe_tells_anew_is_a_change,
         }
     };
+    // A test with this name, ignored when it is one of those left out.
+    (@ignore ($dollar:tt) $($left_out:ident: $reason:literal,)*) => {
+        macro_rules! promise {
+            $(($left_out $dollar($dollar test:tt)*) => {
+                #[ignore = $reason]
+                $dollar($dollar test)*
+            };)*
+            ($dollar name:ident $dollar($dollar test:tt)*) => { $dollar($dollar test)* };
+        }
+    };
     (@each #[$test:meta] ($harness:expr) $($module:ident::$promise:ident,)*) => {$(
-        #[$test]
-        async fn $promise() {
-            let mut harness = $harness;
-            $crate::target::$module::$promise(&mut harness).await;
-            $crate::target::Harness::end(&mut harness).await;
+        promise! { $promise
+            #[$test]
+            async fn $promise() {
+                let mut harness = $harness;
+                $crate::target::$module::$promise(&mut harness).await;
+                $crate::target::Harness::end(&mut harness).await;
+            }
         }
     )*};
 }
