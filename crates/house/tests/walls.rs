@@ -49,7 +49,7 @@ const WALLS: &[(&str, &[&str], &[&str])] = &[
     (
         "trials",
         &["core", "engine", "invariants", "manifest", "plan", "sim", "store", "targets", "types"],
-        &[],
+        &["conformance"],
     ),
     ("house", &["invariants", "manifest"], &[]),
     ("testapp", &["proxy", "shim"], &[]),

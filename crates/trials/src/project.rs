@@ -79,6 +79,11 @@ fn origin(scenario: &Scenario, release: usize, component: &str) -> usize {
         .unwrap_or(0)
 }
 
+/// What the release with this place in the list brings.
+pub(crate) fn artifact(release: usize) -> Digest {
+    Digest::new(format!("sha256-{release}"))
+}
+
 /// A release as it is built.
 pub(crate) fn release(scenario: &Scenario, index: usize) -> Release {
     let artifacts: BTreeMap<ComponentName, Artifact> = scenario
@@ -86,7 +91,7 @@ pub(crate) fn release(scenario: &Scenario, index: usize) -> Release {
         .iter()
         .filter_map(|part| {
             let from = origin(scenario, index, &part.name);
-            let digest = Digest::new(format!("sha256-{from}"));
+            let digest = artifact(from);
             Some((part.name.parse().ok()?, Artifact { digest, bytes: 1, files: 1 }))
         })
         .collect();

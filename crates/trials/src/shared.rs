@@ -37,6 +37,8 @@ pub(crate) struct Shared {
     rate: f64,
     /// One for each control plane: who of several that wait for one is woken first is left to chance.
     changes: Mutex<BTreeMap<Caller, watch::Sender<u64>>>,
+    /// Control planes that live.
+    present: Mutex<u32>,
     /// Something was done to the fleet: look anew when it next changes by itself.
     pub(crate) touched: Notify,
     faults: Mutex<Faults>,
@@ -70,6 +72,7 @@ impl Shared {
             })),
             rate: scenario.rate,
             changes: Mutex::default(),
+            present: Mutex::default(),
             touched: Notify::new(),
             faults: Mutex::new(Faults {
                 calm: false,
@@ -120,6 +123,20 @@ impl Shared {
     pub(crate) fn changes(&self, caller: Caller) -> watch::Receiver<u64> {
         let mut changes = lock(&self.changes);
         changes.entry(caller).or_insert_with(|| watch::channel(0).0).subscribe()
+    }
+
+    /// A control plane comes up.
+    pub(crate) fn arrive(&self) {
+        *lock(&self.present) += 1;
+    }
+
+    /// One dies. When it was the last, nobody looks after the fleet.
+    pub(crate) fn leave(&self) {
+        let mut present = lock(&self.present);
+        *present = present.saturating_sub(1);
+        if *present == 0 {
+            self.with_fleet(Fleet::abandon);
+        }
     }
 
     pub(crate) fn set_rate(&self, on: bool) {

@@ -10,22 +10,51 @@ use tidegate_types::{
 };
 use tokio::sync::watch;
 
+use tidegate_sim::world::NotRouted;
+
 use crate::{
+    project,
     scenario::{Call, How},
     shared::{Caller, Shared, lock},
 };
+
+/// To the proxy, and back from there.
+const WAY: std::time::Duration = std::time::Duration::from_millis(1);
+/// So long an answer of the proxy is waited for.
+const UNANSWERED: std::time::Duration = std::time::Duration::from_secs(2);
 
 pub(crate) struct SimulatedTarget {
     pub(crate) caller: Caller,
     pub(crate) shared: Arc<Shared>,
     /// What it answered last, for answers that are stale.
     last: Mutex<Option<Observation>>,
+    /// Its half of the fleet's care: what it was to do itself ends with it.
+    alive: Arc<Presence>,
+}
+
+/// One control plane that lives.
+struct Presence(Arc<Shared>);
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
 }
 
 impl SimulatedTarget {
     pub(crate) fn new(caller: Caller, shared: Arc<Shared>) -> Self {
-        Self { caller, shared, last: Mutex::default() }
+        shared.arrive();
+        let alive = Arc::new(Presence(Arc::clone(&shared)));
+        Self { caller, shared, last: Mutex::default(), alive }
     }
+}
+
+/// A trial has one environment; another one's list may not pass for this one's.
+fn here(operation: &str, scope: &Scope) -> Result<(), TargetError> {
+    if *scope == project::scope() {
+        return Ok(());
+    }
+    Err(error(operation, format!("there is no {scope} in this world"), false, Effect::None))
 }
 
 fn error(operation: &str, reason: impl Into<String>, retry: bool, effect: Effect) -> TargetError {
@@ -56,9 +85,14 @@ fn apply(
 
 fn route(shared: &Shared, table: &RouteTable) -> Result<Epoch, TargetError> {
     let former = shared.fleet().table().cloned();
-    shared
-        .with_fleet(|fleet| fleet.route(table))
-        .map_err(|reason| error("route", reason, true, Effect::None))?;
+    shared.with_fleet(|fleet| fleet.route(table)).map_err(|reason| {
+        let retry = !matches!(reason, NotRouted::Older(_));
+        let effect = match reason {
+            NotRouted::Unanswered => Effect::Maybe,
+            NotRouted::Older(_) | NotRouted::Unknown(_) => Effect::None,
+        };
+        error("route", reason.to_string(), retry, effect)
+    })?;
     shared.oracle().routed(former.as_ref(), &shared.fleet());
     Ok(table.epoch)
 }
@@ -67,13 +101,19 @@ fn route(shared: &Shared, table: &RouteTable) -> Result<Epoch, TargetError> {
 impl Target for SimulatedTarget {
     async fn apply(
         &self,
-        _: &Scope,
+        scope: &Scope,
         generation: Generation,
         wanted: &[WantedRevision],
     ) -> Result<(), TargetError> {
+        here("apply", scope)?;
         let (shared, half) = (Arc::clone(&self.shared), Arc::clone(&self.shared));
         let (wanted, some) = (wanted.to_vec(), wanted.to_vec());
-        let effect = Box::pin(async move { apply(&shared, generation, &wanted) });
+        let alive = Arc::downgrade(&self.alive);
+        let effect = Box::pin(async move {
+            // Nothing is sent anywhere: what a control plane was still to do dies with it.
+            let Some(_alive) = alive.upgrade() else { return Ok(()) };
+            apply(&shared, generation, &wanted)
+        });
         let fail = move |how| {
             if how == How::Partial {
                 // The first ones are told, and nothing that runs is forgotten.
@@ -86,12 +126,22 @@ impl Target for SimulatedTarget {
     }
 
     async fn route(&self, table: &RouteTable) -> Result<Epoch, TargetError> {
+        here("route", &table.scope)?;
         let (shared, refusing) = (Arc::clone(&self.shared), Arc::clone(&self.shared));
         let (table, epoch) = (table.clone(), table.epoch);
         let effect = Box::pin(async move {
-            // The proxy is told over a socket: that takes a moment.
-            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-            route(&shared, &table)
+            if shared.fleet().is_silent() {
+                // It is sent, and then there is no answer.
+                let answer = route(&shared, &table);
+                tokio::time::sleep(UNANSWERED).await;
+                return answer;
+            }
+            // The proxy is told over a socket: it hears of it a moment later, and its answer takes
+            // another one. Whoever does not wait for that does not know.
+            tokio::time::sleep(WAY).await;
+            let answer = route(&shared, &table);
+            tokio::time::sleep(WAY).await;
+            answer
         });
         let fail = move |how| {
             if how == How::Refused {
@@ -102,9 +152,14 @@ impl Target for SimulatedTarget {
         self.shared.call(self.caller, Call::Route, effect, fail).await
     }
 
-    async fn observe(&self, _: &Scope) -> Result<Observation, TargetError> {
+    async fn observe(&self, scope: &Scope) -> Result<Observation, TargetError> {
+        here("observe", scope)?;
         let shared = Arc::clone(&self.shared);
-        let effect = Box::pin(async move { Ok::<_, How>(shared.fleet().observe()) });
+        let effect = Box::pin(async move {
+            // A look is what lets the world go on up to now: whoever waits is told first.
+            shared.tell();
+            Ok::<_, How>(shared.fleet().observe())
+        });
         let stale = lock(&self.last).clone();
         let answer = self.shared.call(self.caller, Call::Observe, effect, |how| how).await;
         let answer = match (answer, stale) {
@@ -117,21 +172,23 @@ impl Target for SimulatedTarget {
         answer
     }
 
-    async fn traffic(&self, _: &Scope) -> Result<Traffic, TargetError> {
+    async fn traffic(&self, scope: &Scope) -> Result<Traffic, TargetError> {
+        here("read counters", scope)?;
         let shared = Arc::clone(&self.shared);
         let effect = Box::pin(async move {
             let traffic = shared.fleet().traffic();
-            traffic.ok_or_else(|| error("read counters", "the proxy is down", true, Effect::None))
+            traffic.ok_or_else(|| error("read counters", "no answer", true, Effect::None))
         });
         self.shared.call(self.caller, Call::Traffic, effect, |how| fault("traffic", how)).await
     }
 
     async fn logs(
         &self,
-        _: &Scope,
+        scope: &Scope,
         _: &[RevisionId],
         _: usize,
     ) -> Result<Vec<LogLine>, TargetError> {
+        here("read logs", scope)?;
         let effect = Box::pin(async { Ok(Vec::new()) });
         self.shared.call(self.caller, Call::Logs, effect, |how| fault("logs", how)).await
     }

@@ -1,18 +1,23 @@
 //! Everything of one scope that runs.
 
+mod proxy;
+mod visits;
+
 use std::collections::BTreeMap;
 
 use rand::{SeedableRng as _, rngs::Xoshiro256PlusPlus};
 use tidegate_types::{
-    ComponentName, Counters, Epoch, Generation, Observation, RevisionId, RevisionSpec,
-    RouteRefusal, RouteTable, Share, Timestamp, WantedRevision, data_plane::Traffic,
+    ComponentName, Counters, Generation, Observation, RevisionId, RevisionSpec, RouteRefusal,
+    RouteTable, Share, Timestamp, WantedRevision, data_plane::Traffic,
 };
 
 use super::{
     Behaviour, Tally,
-    revision::Revision,
+    revision::{Care, Revision},
     users::{Answering, Users},
 };
+pub use proxy::NotRouted;
+use proxy::{Silence, names};
 
 /// What a fleet is made with.
 pub struct Settings {
@@ -35,8 +40,14 @@ pub struct Fleet {
     now: u64,
     clock: Timestamp,
     revisions: BTreeMap<RevisionId, Revision>,
+    /// Instances that were started of revisions that are forgotten.
+    started: BTreeMap<RevisionId, u32>,
     generation: Option<Generation>,
+    /// No control plane lives that was told a list.
+    abandoned: bool,
     table: Option<RouteTable>,
+    silence: Option<Silence>,
+    visits: u64,
     /// Whether the proxy has told the control plane what it has in force.
     proxy_up: bool,
     refused: Option<RouteRefusal>,
@@ -59,8 +70,12 @@ impl Fleet {
             now: 0,
             clock: settings.began,
             revisions: BTreeMap::new(),
+            started: BTreeMap::new(),
             generation: None,
+            abandoned: false,
             table: None,
+            silence: None,
+            visits: 0,
             proxy_up: true,
             refused: None,
             counters: BTreeMap::new(),
@@ -104,6 +119,7 @@ impl Fleet {
             return Err(newer);
         }
         self.generation = Some(generation);
+        self.abandoned = false;
         for (id, revision) in &mut self.revisions {
             revision.leaving = !wanted.iter().any(|wanted| wanted.id == *id);
         }
@@ -143,46 +159,36 @@ impl Fleet {
         self.users.rate = rate;
     }
 
-    /// Puts a table in force. An older one is refused, and one that names what is not known.
-    pub fn route(&mut self, table: &RouteTable) -> Result<(), String> {
-        if let Some(newer) = self.table.as_ref().filter(|known| known.epoch > table.epoch) {
-            return Err(format!("route table {} was put in force since", newer.epoch));
-        }
-        let named = table.routes.iter().flat_map(|route| &route.backends);
-        for backend in named {
-            if !self.revisions.contains_key(&backend.revision) {
-                return Err(format!("revision {} is not known", backend.revision));
-            }
-        }
-        if self.table.as_ref() != Some(table) {
-            self.table = Some(table.clone());
-            self.changes += 1;
-        }
-        if self.refused.take().is_some() {
-            self.changes += 1;
-        }
-        Ok(())
-    }
-
-    /// The proxy refuses a table for good.
-    pub fn refuse(&mut self, epoch: Epoch, reason: &str) {
-        self.refused = Some(RouteRefusal { epoch, reason: reason.to_owned() });
+    /// The last control plane dies. Instances and proxy go on, and nobody looks after them until
+    /// another one is told a list: which one was followed died with it.
+    pub fn abandon(&mut self) {
+        self.abandoned = true;
+        self.generation = None;
         self.changes += 1;
-    }
-
-    /// The proxy dies, or is back with its last table and counters at zero.
-    pub fn set_proxy(&mut self, up: bool) {
-        if self.proxy_up != up {
-            self.proxy_up = up;
-            self.counters.clear();
-            self.changes += 1;
-        }
     }
 
     /// From now on at least this share of all requests fails, whoever answers: something on which
     /// all revisions depend is in trouble.
     pub fn set_trouble(&mut self, errors: f64) {
         self.trouble = errors;
+    }
+
+    /// Every instance is killed.
+    pub fn kill_all(&mut self) {
+        let (now, clock) = (self.now, self.clock);
+        for revision in self.revisions.values_mut() {
+            while revision.kill_one(clock, now) {}
+            // Those that were to leave are counted by nobody.
+            revision.instances.clear();
+        }
+        self.settle();
+    }
+
+    /// How many instances of a revision were ever started.
+    #[must_use]
+    pub fn started(&self, revision: &RevisionId) -> u32 {
+        let gone = self.started.get(revision).copied().unwrap_or(0);
+        gone + self.revisions.get(revision).map_or(0, |revision| revision.started)
     }
 
     /// An instance of what has the largest share is killed. Says whether there was one.
@@ -226,10 +232,26 @@ impl Fleet {
     }
 
     fn settle(&mut self) {
-        for revision in self.revisions.values_mut() {
-            revision.settle(self.now, self.clock);
+        for (id, revision) in &mut self.revisions {
+            let tables = self.silence.iter().flat_map(|silence| &silence.table);
+            let care = if self.abandoned {
+                Care::Nobody
+            } else if self.silence.is_some()
+                && tables.chain(&self.table).any(|table| names(table, id))
+            {
+                Care::Held
+            } else {
+                Care::Full
+            };
+            revision.settle(self.now, self.clock, care);
         }
-        self.revisions.retain(|_, revision| !(revision.leaving && revision.instances.is_empty()));
+        self.revisions.retain(|id, revision| {
+            let is_over = revision.leaving && revision.instances.is_empty();
+            if is_over {
+                *self.started.entry(id.clone()).or_default() += revision.started;
+            }
+            !is_over
+        });
         self.changes += 1;
     }
 
@@ -284,19 +306,20 @@ impl Fleet {
             ..Observation::default()
         };
         if self.proxy_up {
-            observation.routes.epoch = self.table.as_ref().map(|table| table.epoch);
-            observation.routes.refused.clone_from(&self.refused);
+            let silence = self.silence.as_ref();
+            observation.routes = silence.map_or_else(|| self.routes(), |it| it.facts.clone());
         }
         observation
     }
 
-    /// What the proxy has counted; none while it is down.
+    /// What the proxy has counted; none while it is down or silent.
     #[must_use]
     pub fn traffic(&self) -> Option<Traffic> {
-        self.proxy_up.then(|| Traffic {
+        let answers = self.proxy_up && self.silence.is_none();
+        answers.then(|| Traffic {
             revisions: self.counters.clone(),
+            in_flight: self.in_flight(),
             unanswered: self.unanswered(),
-            ..Traffic::default()
         })
     }
 

@@ -9,6 +9,6 @@ mod revision;
 mod users;
 
 pub use behaviour::Behaviour;
-pub use fleet::{Fleet, Settings};
+pub use fleet::{Fleet, NotRouted, Settings};
 pub(crate) use users::P95_OF_MEDIAN;
 pub use users::Tally;

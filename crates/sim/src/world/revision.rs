@@ -11,6 +11,17 @@ use super::{Behaviour, instance::Instance};
 const FIRST_PAUSE: u64 = 100;
 const LONGEST_PAUSE: u64 = 30_000;
 
+/// How far a control plane looks after a revision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Care {
+    /// There is none, or none that was told a list: nothing is started and nothing is retired.
+    Nobody,
+    /// The proxy may send requests to each instance and does not answer: as many as there are stay.
+    Held,
+    /// All of it.
+    Full,
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct Revision {
     pub(crate) wanted: WantedRevision,
@@ -19,6 +30,8 @@ pub(crate) struct Revision {
     pub(crate) behaviour: Behaviour,
     pub(crate) instances: Vec<Instance>,
     next_number: u32,
+    /// How many instances were ever started.
+    pub(crate) started: u32,
     exits: u32,
     failures: u32,
     failure: Option<InstanceFailure>,
@@ -33,6 +46,7 @@ impl Revision {
             behaviour,
             instances: Vec::new(),
             next_number: 1,
+            started: 0,
             exits: 0,
             failures: 0,
             failure: None,
@@ -137,11 +151,39 @@ impl Revision {
         true
     }
 
+    /// From being told to stop to being gone.
+    fn stops_after(&self) -> u64 {
+        match &self.wanted.spec.workload {
+            Workload::Process(process) => {
+                self.behaviour.stops_after.min(process.stop.timeout.as_millis())
+            }
+            Workload::Static(_) => 0,
+        }
+    }
+
+    /// Requests in flight get this long to end.
+    fn drain(&self) -> u64 {
+        match &self.wanted.spec.workload {
+            Workload::Process(process) => process.stop.drain.as_millis(),
+            Workload::Static(_) => 0,
+        }
+    }
+
+    /// Tells those that leave and answer nothing any more to stop, and lets go of those that have.
+    fn stop(&mut self, now: u64) {
+        let (drain, stops_after) = (self.drain(), self.stops_after());
+        for instance in &mut self.instances {
+            let has_left = |since| instance.visits == 0 || now >= since + drain;
+            if instance.told.is_none() && instance.stopping.is_some_and(has_left) {
+                instance.told = Some(now);
+            }
+        }
+        self.instances.retain(|instance| instance.told.is_none_or(|told| now < told + stops_after));
+    }
+
     /// Lets happen what is due: ends, exits, failures, starts. `at` is what the engine's clock says.
-    pub(crate) fn settle(&mut self, now: u64, at: Timestamp) {
-        let stops_after = self.behaviour.stops_after;
-        self.instances
-            .retain(|instance| instance.stopping.is_none_or(|since| now < since + stops_after));
+    pub(crate) fn settle(&mut self, now: u64, at: Timestamp, care: Care) {
+        self.stop(now);
         let Workload::Process(process) = &self.wanted.spec.workload else { return };
         let deadline = process.health.deadline.as_millis();
         let patience = u64::from(process.health.retries.max(1)) * self.interval();
@@ -161,22 +203,31 @@ impl Revision {
                 instance.failing_since = None;
             } else if instance.was_ready {
                 let since = *instance.failing_since.get_or_insert(now);
-                if now - since >= patience {
+                if now - since >= patience && care != Care::Nobody {
+                    self.exits += 1;
                     self.fail(instance.number, at, now, "its checks failed", false);
                     return false;
                 }
-            } else if age >= deadline {
+            } else if age >= deadline && care != Care::Nobody {
+                self.exits += 1;
                 self.fail(instance.number, at, now, "not ready in time", true);
                 return false;
             }
             true
         });
         self.instances = instances;
+        if care == Care::Nobody {
+            return;
+        }
         let replicas = if self.leaving { 0 } else { self.wanted.replicas as usize };
         let live = self.instances.iter().filter(|instance| instance.stopping.is_none()).count();
-        let leave = self.instances.iter_mut().rev().filter(|instance| instance.stopping.is_none());
-        for instance in leave.take(live.saturating_sub(replicas)) {
-            instance.stopping = Some(now);
+        if care == Care::Full {
+            let leave = self.instances.iter_mut().rev();
+            let leave = leave.filter(|instance| instance.stopping.is_none());
+            for instance in leave.take(live.saturating_sub(replicas)) {
+                instance.stopping = Some(now);
+            }
+            self.stop(now);
         }
         if live < replicas && now >= self.restart_at {
             for _ in live..replicas {
@@ -186,9 +237,25 @@ impl Revision {
                     self.fail(number, at, now, "the command was not found", true);
                     break;
                 }
+                self.started += 1;
                 self.instances.push(Instance::new(number, now));
             }
         }
+    }
+
+    /// A visit comes to whoever is ready and has fewest.
+    pub(crate) fn begin_visit(&mut self, now: u64) -> Option<u32> {
+        let behaviour = &self.behaviour;
+        let ready = self.instances.iter_mut().filter(|instance| instance.is_ready(behaviour, now));
+        let instance = ready.min_by_key(|instance| instance.visits)?;
+        instance.visits += 1;
+        Some(instance.number)
+    }
+
+    /// A visit ends. Says whether its instance is still there to answer it.
+    pub(crate) fn end_visit(&mut self, number: u32) -> bool {
+        let instance = self.instances.iter_mut().find(|instance| instance.number == number);
+        instance.map(|instance| instance.visits = instance.visits.saturating_sub(1)).is_some()
     }
 
     /// The next moment after `now` at which something happens by itself.
@@ -197,8 +264,11 @@ impl Revision {
         let deadline = process.health.deadline.as_millis();
         let interval = self.interval();
         let of_instances = self.instances.iter().filter_map(|instance| {
+            if let Some(told) = instance.told {
+                return Some(told + self.stops_after());
+            }
             if let Some(since) = instance.stopping {
-                return Some(since + self.behaviour.stops_after);
+                return Some(since + self.drain());
             }
             let own = self.behaviour.next_change(instance.age(now));
             let own = own.map(|age| instance.started + age);

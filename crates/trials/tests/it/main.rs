@@ -1,5 +1,6 @@
 //! The real engine in the simulated world.
 
+mod conformance;
 mod corpus;
 mod crashes;
 mod lives;
