@@ -490,7 +490,7 @@ fn set_position(turn: &mut Turn<'_>, position: Position) {
 /// Every rollout is through: the candidates serve from now on.
 fn succeed(turn: &mut Turn<'_>, deployment: &Deployment) {
     let Some(plan) = &deployment.plan else { return };
-    for (rollout, progress) in plan.rollouts.iter().zip(&deployment.progress) {
+    for rollout in &plan.rollouts {
         let name = &rollout.component;
         let Some(candidate) = &rollout.candidate else {
             turn.set_shares(name, Vec::new());
@@ -508,7 +508,7 @@ fn succeed(turn: &mut Turn<'_>, deployment: &Deployment) {
         }
         turn.set_shares(name, vec![(candidate.id.clone(), Share::ALL)]);
         let until = turn.now.after(rollout.keep);
-        let keep = !rollout.keep.is_zero() && !progress.shrunk;
+        let keep = !rollout.keep.is_zero();
         let mut former = None;
         if let Some(component) = turn.environment.components.get_mut(name) {
             component.serving = Some(candidate.id.clone());

@@ -1,8 +1,8 @@
 //! Ways back told from what went wrong to what serves in the end.
 
-use tidegate_core::{Command, Event, Outcome};
+use tidegate_core::{Command, Event, FailureCode, Outcome};
 use tidegate_manifest::Strategy;
-use tidegate_types::{DeploymentKind, RevisionId, Share};
+use tidegate_types::{DeploymentKind, InstanceId, RevisionId, Share};
 
 use crate::{
     shop::{Kind, Piece, Shipment},
@@ -13,7 +13,7 @@ use crate::{
 const HOUR: u64 = 3_600_000;
 
 /// A release of these pieces.
-fn release(number: u32, pieces: Vec<Piece>) -> Shipment {
+pub(crate) fn release(number: u32, pieces: Vec<Piece>) -> Shipment {
     Shipment {
         number,
         pieces,
@@ -23,7 +23,7 @@ fn release(number: u32, pieces: Vec<Piece>) -> Shipment {
     }
 }
 
-fn service(replicas: u32, content: u32) -> Piece {
+pub(crate) fn service(replicas: u32, content: u32) -> Piece {
     Piece {
         name: "api",
         kind: Kind::Service,
@@ -48,7 +48,7 @@ fn nowhere(world: &World) -> Option<&str> {
     })
 }
 
-fn never_ready(world: &mut World, revision: RevisionId) {
+pub(crate) fn never_ready(world: &mut World, revision: RevisionId) {
     world.behaviours.insert(revision, Behaviour { ready_after: None, ..GOOD });
 }
 
@@ -70,7 +70,9 @@ fn a_table_that_is_refused_after_traffic_moved_is_rolled_back() {
     world.until("half of the traffic", |world| world.share("api", 2) == Share::percent(50));
     world.refuses = true;
     world.until("the way back", World::going_back);
+    // What was refused is not the table of the way back, which takes its time.
     world.refuses = false;
+    world.confirm_after = 500;
     assert_eq!(world.settle(), Outcome::RolledBack);
 }
 
@@ -240,26 +242,35 @@ fn a_new_component_keeps_serving_as_nobody_else_has_its_route() {
 }
 
 #[test]
-fn the_table_says_of_each_revision_whether_it_is_the_candidate_of_its_component() {
-    let parts = || [api(canary()), Part { name: "web", ..api(canary()) }];
-    let mut world = with_first(&parts());
-    world.deploy(2, &parts()).unwrap();
-    world.until("a tenth for the second component", |world| {
-        world.share("web", 2) == Share::percent(10)
+fn aborted_between_two_shares_it_is_a_roll_back() {
+    let mut world = with_first(&[api(canary())]);
+    world.deploy(2, &[api(canary())]).unwrap();
+    world.until("the second instance", |world| {
+        world.environment.revisions[&revision("api", 2)].replicas == 2
     });
-    let roles: Vec<(String, String)> = world
-        .environment
-        .route_table()
-        .routes
-        .iter()
-        .flat_map(|route| &route.backends)
-        .map(|backend| (backend.revision.to_string(), backend.role.clone()))
-        .collect();
-    let expected =
-        [("api@1", "stable"), ("api@2", "candidate"), ("web@1", "stable"), ("web@2", "candidate")];
-    assert_eq!(roles, expected.map(|(revision, role)| (revision.to_owned(), role.to_owned())));
-    assert_eq!(world.settle(), Outcome::Succeeded);
-    let table = world.environment.route_table();
-    let mut backends = table.routes.iter().flat_map(|route| &route.backends);
-    assert!(backends.all(|backend| backend.role == "stable"), "nothing is under way");
+    assert_eq!(world.share("api", 2), Share::percent(10));
+    world.command(Command::Abort).unwrap();
+    assert_eq!(world.settle(), Outcome::RolledBack, "a tenth had met it");
+}
+
+#[test]
+fn a_crash_is_a_failed_start_before_any_traffic_and_a_breached_guard_after_it() {
+    let dies_after = |after| {
+        let mut world = with_first(&[api(canary())]);
+        let dies = Behaviour { dies_after: Some(after), ..GOOD };
+        world.behaviours.insert(revision("api", 2), dies);
+        world.deploy(2, &[api(canary())]).unwrap();
+        world.settle();
+        world.environment.latest.unwrap().failure.unwrap()
+    };
+    let before = dies_after(100);
+    assert_eq!((before.code, before.what.as_str()), (FailureCode::Start, "exited with code 1"));
+    assert_eq!(before.evidence.as_deref(), Some("restarts >= 3: true"));
+    assert_eq!(before.log, ["boom"]);
+    let after = dies_after(3_000);
+    assert_eq!(after.code, FailureCode::Guard);
+    assert_eq!(after.what, "api breached the guard `restarts >= 3`");
+    assert_eq!(after.evidence.as_deref(), Some("restarts >= 3: true; exited with code 1"));
+    assert_eq!(after.log, ["boom"]);
+    assert_eq!(after.instance, Some(InstanceId::of(&revision("api", 2), 3)));
 }

@@ -59,6 +59,8 @@ pub(crate) struct World {
     pub(crate) route: Option<String>,
     /// Whether requests are not counted at the moment.
     pub(crate) uncounted: bool,
+    /// When the latest decision wants to look again.
+    pub(crate) wake_at: Option<Timestamp>,
     /// How long the proxy takes to confirm.
     pub confirm_after: u64,
     /// Whether the proxy refuses every table that it gets, as when its address is taken.
@@ -96,6 +98,7 @@ impl World {
             behaviours: BTreeMap::new(),
             route: None,
             uncounted: false,
+            wake_at: None,
             confirm_after: 100,
             refuses: false,
             refused: None,
@@ -106,7 +109,7 @@ impl World {
         }
     }
 
-    fn time(&self) -> Timestamp {
+    pub(crate) fn time(&self) -> Timestamp {
         Timestamp::from_millis(i64::try_from(self.now).unwrap())
     }
 
@@ -205,7 +208,7 @@ impl World {
         self.feed(&Input::Command { command, deployment, place: None, actor: "bo".into() })
     }
 
-    fn feed(&mut self, input: &Input) -> Result<(), Rejected> {
+    pub(crate) fn feed(&mut self, input: &Input) -> Result<(), Rejected> {
         let seen = self.look();
         let result = step(&self.environment, input, &seen, self.time());
         let breaches = transition(&self.environment, input, &seen, self.time(), &result);
@@ -216,6 +219,7 @@ impl World {
         let loaded: Environment = serde_json::from_str(&stored).unwrap();
         assert_eq!(loaded, decision.environment, "the state survives being stored");
         self.environment = loaded;
+        self.wake_at = decision.wake_at;
         let now = self.now;
         self.events.extend(decision.events.into_iter().map(|event| (now, event)));
         self.act();
@@ -348,16 +352,25 @@ impl World {
                             && self.environment.share(&rollout.component, candidate) > Share::NONE
                     });
                     let exits = fleet.map_or(0, |fleet| fleet.exits);
-                    let read = |guard: &str, fails: bool| GuardReading {
-                        guard: guard.into(),
-                        verdict: match fails {
-                            true => Verdict::Fail,
-                            false if self.uncounted => Verdict::InsufficientEvidence,
-                            false => Verdict::Pass,
-                        },
-                        evidence: format!("{guard}: {fails}"),
+                    let read = |guard: &Guard| {
+                        let fails = match guard.condition {
+                            Condition::ErrorRate { .. } => bad,
+                            Condition::Restarts { at_least } => exits >= at_least,
+                            Condition::Latency { .. } | Condition::HealthCheckFailures { .. } => {
+                                false
+                            }
+                        };
+                        GuardReading {
+                            guard: guard.text.clone(),
+                            verdict: match fails {
+                                true => Verdict::Fail,
+                                false if self.uncounted => Verdict::InsufficientEvidence,
+                                false => Verdict::Pass,
+                            },
+                            evidence: format!("{}: {fails}", guard.text),
+                        }
                     };
-                    vec![read("error_rate > 5%", bad), read("restarts >= 3", exits >= 3)]
+                    rollout.guards.iter().map(read).collect()
                 })
                 .collect();
         }
@@ -426,6 +439,7 @@ impl World {
             let rollout = deployment.plan.as_ref().unwrap().rollouts.get(position.rollout);
             if let Some(rollout) = rollout
                 && let Some(candidate) = &rollout.candidate
+                && rollout.stable.as_ref() != Some(&candidate.id)
             {
                 let allowed = rollout.steps[..rollout.steps.len().min(position.step + 1)]
                     .iter()
