@@ -377,27 +377,27 @@ impl World {
         seen
     }
 
-    /// Ticks until no deployment is under way. Fails when that takes longer than a simulated hour.
+    /// Ticks until no deployment is under way. Fails when that takes longer than ten simulated minutes.
     pub(crate) fn settle(&mut self) -> Outcome {
-        for _ in 0..36_000 {
+        for _ in 0..6_000 {
             self.check();
             if self.environment.deployment.is_none() {
                 return self.environment.latest.as_ref().unwrap().outcome;
             }
             self.tick();
         }
-        panic!("still under way after an hour: {:?}", self.environment.deployment);
+        panic!("still under way after ten minutes: {:?}", self.environment.deployment);
     }
 
     pub(crate) fn until(&mut self, what: &str, condition: impl Fn(&Self) -> bool) {
-        for _ in 0..36_000 {
+        for _ in 0..6_000 {
             self.check();
             if condition(self) {
                 return;
             }
             self.tick();
         }
-        panic!("{what} did not come within an hour");
+        panic!("{what} did not come within ten minutes");
     }
 
     pub(crate) fn share(&self, name: &str, deployment: u64) -> Share {
