@@ -10,6 +10,7 @@ import collections
 import json
 import os
 import pathlib
+import re
 import resource
 import shutil
 import subprocess
@@ -108,10 +109,15 @@ def run(package):
     folder = target / "mutants" / package
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    outcomes = one_pass(package, folder, QUICK, ["--jobs", "2"])
-    if any(outcome["summary"] == "MissedMutant" for outcome in outcomes.values()):
-        # Leaves out what was caught before.
-        outcomes |= one_pass(package, folder, {}, ["--jobs", "1", "--iterate"])
+    outcomes = one_pass(package, folder, QUICK, ["--jobs", "2", "--minimum-test-timeout", "60"])
+    missed = [name for name, outcome in outcomes.items() if outcome["summary"] == "MissedMutant"]
+    if missed:
+        # By name, as `--iterate` would also wait for the endless ones once more, with all tests.
+        names = [argument for name in missed for argument in ("--re", f"^{re.escape(name)}$")]
+        again = one_pass(package, folder, {}, ["--jobs", "1", *names])
+        if again.keys() != set(missed):
+            sys.exit(f"error: the second pass over {package} was not over what the first one missed")
+        outcomes |= again
     return list(outcomes.values())
 
 

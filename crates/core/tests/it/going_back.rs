@@ -274,3 +274,24 @@ fn a_crash_is_a_failed_start_before_any_traffic_and_a_breached_guard_after_it() 
     assert_eq!(after.log, ["boom"]);
     assert_eq!(after.instance, Some(InstanceId::of(&revision("api", 2), 3)));
 }
+
+#[test]
+fn a_route_that_nobody_else_could_answer_now_stays_with_the_new_component() {
+    let web = |content, path| Piece { name: "web", path, ..service(1, content) };
+    let manual = || Piece { name: "manual", path: "/help", ..service(1, 1) };
+    let mut world = World::new();
+    let before = release(1, vec![web(1, "/help")]);
+    world.ship(1, DeploymentKind::Deploy, &before).unwrap();
+    assert_eq!(world.settle(), Outcome::Succeeded);
+    let after = release(2, vec![web(2, "/"), manual()]);
+    world.ship(2, DeploymentKind::Deploy, &after).unwrap();
+    world.until("the new component to serve", |world| {
+        let deployment = world.environment.deployment.as_ref().unwrap();
+        deployment.progress.iter().all(|progress| progress.first_traffic_at.is_some())
+    });
+    never_ready(&mut world, revision("web", 1));
+    world.command(Command::Abort).unwrap();
+    assert_eq!(world.settle(), Outcome::Degraded);
+    assert_eq!(world.serving("manual").as_deref(), Some("manual@2"));
+    assert_eq!(world.share("manual", 2), Share::ALL);
+}
