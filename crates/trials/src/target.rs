@@ -89,7 +89,7 @@ fn route(shared: &Shared, table: &RouteTable) -> Result<Epoch, TargetError> {
         let retry = !matches!(reason, NotRouted::Older(_));
         let effect = match reason {
             NotRouted::Unanswered => Effect::Maybe,
-            NotRouted::Older(_) | NotRouted::Unknown(_) => Effect::None,
+            NotRouted::Older(_) | NotRouted::Unknown(_) | NotRouted::Down => Effect::None,
         };
         error("route", reason.to_string(), retry, effect)
     })?;

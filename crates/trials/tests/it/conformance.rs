@@ -79,7 +79,7 @@ impl Harness for Simulated {
                 },
                 log: LogLimits { file_bytes: 1, files: 1 },
             }),
-            route: Some(RouteRule { host: None, path: "/".to_owned(), strip_prefix: false }),
+            route: Some(RouteRule::everything()),
         }
     }
 

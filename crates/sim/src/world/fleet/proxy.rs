@@ -13,6 +13,9 @@ pub enum NotRouted {
     /// One with a larger epoch is.
     #[error("a newer route table is in force: epoch {0}")]
     Older(Epoch),
+    /// Nobody is there to be told.
+    #[error("the proxy is down")]
+    Down,
     /// It names a revision of which no list speaks.
     #[error("revision {0} is not known")]
     Unknown(RevisionId),
@@ -35,18 +38,20 @@ pub(super) fn names(table: &RouteTable, revision: &RevisionId) -> bool {
 }
 
 impl Fleet {
-    /// Puts a table in force. An older one is refused, and one that names what is not known.
+    /// Puts a table in force. An older one is refused, and one that names what is not known; so is
+    /// any while the proxy is down.
     pub fn route(&mut self, table: &RouteTable) -> Result<(), NotRouted> {
+        if !self.proxy_up {
+            return Err(NotRouted::Down);
+        }
+        if let Some(newer) = self.table.as_ref().filter(|known| known.epoch > table.epoch) {
+            return Err(NotRouted::Older(newer.epoch));
+        }
         let named = table.routes.iter().flat_map(|route| &route.backends);
         for backend in named {
             if !self.revisions.contains_key(&backend.revision) {
                 return Err(NotRouted::Unknown(backend.revision.clone()));
             }
-        }
-        let newer = self.table.as_ref().filter(|known| known.epoch > table.epoch);
-        if let Some(newer) = newer.map(|newer| newer.epoch) {
-            let unheard = self.silence.is_some();
-            return Err(if unheard { NotRouted::Unanswered } else { NotRouted::Older(newer) });
         }
         if self.table.as_ref() != Some(table) {
             self.table = Some(table.clone());
