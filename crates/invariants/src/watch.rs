@@ -207,7 +207,15 @@ impl Watch {
         fleets: &BTreeMap<RevisionId, RevisionFacts>,
         now: Timestamp,
     ) -> Vec<Breach> {
-        self.ready_since.retain(|id, _| fleets.get(id).is_some_and(|facts| facts.ready > 0));
+        let (ready_since, ready_at) = (&mut self.ready_since, &mut self.ready_at);
+        ready_since.retain(|id, _| {
+            let is_ready = fleets.get(id).is_some_and(|facts| facts.ready > 0);
+            if !is_ready {
+                // Until this moment it was, however long nobody looked.
+                ready_at.insert(id.clone(), now);
+            }
+            is_ready
+        });
         for (id, facts) in fleets {
             if facts.ready > 0 {
                 if !self.ready_since.contains_key(id) {
