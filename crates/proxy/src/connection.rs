@@ -109,6 +109,8 @@ pub(crate) struct Client {
     pub(crate) worker: Rc<Worker>,
     pub(crate) scope: Rc<ScopeState>,
     pub(crate) peer: SocketAddr,
+    /// The client came by TLS.
+    pub(crate) secure: bool,
     pub(crate) activity: Arc<Activity>,
 }
 
@@ -126,7 +128,8 @@ pub(crate) async fn serve(
     }
     let worker = Rc::clone(&listed.worker);
     let socket = Socket::new(stream, Arc::clone(&activity));
-    let client = Rc::new(Client { worker: Rc::clone(&worker), scope, peer, activity });
+    let client =
+        Rc::new(Client { worker: Rc::clone(&worker), scope, peer, secure: false, activity });
     let service = service_fn(move |request: Request<Incoming>| {
         let client = Rc::clone(&client);
         async move { Ok::<_, Infallible>(forward::answer(client, request).await) }

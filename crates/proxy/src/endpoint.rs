@@ -26,7 +26,9 @@ use crate::{
     forward::RequestBody,
     limits::Limits,
     meter::{Gauge, RevisionMeter},
-    pick::{self, Candidate},
+    mirror::Mirror,
+    pick::{self, Candidate, Choice},
+    visitor::{CANDIDATE, Visitors},
 };
 
 /// A table as one worker follows it.
@@ -34,6 +36,8 @@ use crate::{
 pub(crate) struct LocalTable {
     pub(crate) routes: Vec<LocalRoute>,
     pub(crate) unanswered: Option<Arc<Gauge>>,
+    /// Visitors are known by a cookie on one of the routes: it is kept from all endpoints.
+    pub(crate) gives_cookies: bool,
 }
 
 /// A route as one worker follows it.
@@ -41,6 +45,10 @@ pub(crate) struct LocalTable {
 pub(crate) struct LocalRoute {
     pub(crate) rule: RouteRule,
     pub(crate) backends: Vec<Rc<Backend>>,
+    /// How visitors are divided, when they are.
+    pub(crate) visitors: Option<Visitors>,
+    /// Who gets copies, and of how many of the requests.
+    pub(crate) mirror: Option<Mirror>,
 }
 
 /// A revision on a route.
@@ -68,6 +76,11 @@ impl Backend {
             Destination::Endpoints(endpoints) => !endpoints.is_empty(),
             Destination::Files(_) => true,
         }
+    }
+
+    /// As a choice for a visitor.
+    pub(crate) fn choice(&self, ready: bool) -> Choice {
+        Choice { share: self.share, ready, candidate: self.role == CANDIDATE }
     }
 
     /// The endpoint for the next request, other than those that were tried.
@@ -142,17 +155,9 @@ impl Endpoint {
         }
     }
 
-    /// Opens a connection.
+    /// Opens a connection, and remembers whether that was possible.
     pub(crate) async fn connect(&self, limits: &Limits) -> std::io::Result<Connection> {
-        let connected = match tokio::time::timeout(
-            limits.connect,
-            Connection::open(self.address, limits),
-        )
-        .await
-        {
-            Ok(connected) => connected,
-            Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
-        };
+        let connected = self.connect_unnoticed(limits).await;
         let ejection = self.ejection.get();
         self.ejection.set(match &connected {
             Ok(_) => Ejection::default(),
@@ -161,6 +166,15 @@ impl Endpoint {
             }
         });
         connected
+    }
+
+    /// Opens a connection without a consequence for who is asked next.
+    pub(crate) async fn connect_unnoticed(&self, limits: &Limits) -> std::io::Result<Connection> {
+        let open = Connection::open(self.address, limits);
+        match tokio::time::timeout(limits.connect, open).await {
+            Ok(connected) => connected,
+            Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
+        }
     }
 
     /// Takes a connection back after its answer has ended.

@@ -28,6 +28,7 @@ use crate::{
     pick::{self, Random},
     routing::{self, Stripped},
     upgrade as websocket,
+    visitor::{self, Visitor},
 };
 
 /// How often a request that may be repeated is sent again after an endpoint broke off.
@@ -94,6 +95,7 @@ async fn exchange(
         host: &host,
         path: &path,
         asked_for: asked_for.as_ref().and_then(|name| name.to_str().ok()),
+        visitor: None,
         staying_with: None,
         tried: Vec::new(),
         failed: Vec::new(),
@@ -101,22 +103,44 @@ async fn exchange(
     };
     let table = client.scope.table();
     let route = search.route(&table).ok_or(Own::NoRoute)?;
+    let worker = &client.worker;
+    let new = || worker.random.next();
+    search.visitor = route
+        .visitors
+        .as_ref()
+        .and_then(|visitors| visitors.who(request.headers(), worker.visitors, new));
+    let cookie =
+        route.visitors.as_ref().zip(search.visitor).and_then(|(visitors, visitor)| {
+            visitors.cookie(visitor, worker.visitors, client.secure)
+        });
+    let introduced = |mut answer: Response<AnswerKind>| {
+        if let Some(cookie) = cookie {
+            visitor::introduce(answer.headers_mut(), cookie);
+        }
+        answer
+    };
     let target = match search.next()? {
         Target::Files(backend, site) => {
             let stripped = stripped(&route.rule, &request).map_err(Refused::Malformed)?;
-            let ticket = Ticket::new(&client.worker, backend, None, started);
-            return Ok(site.answer(&request, &stripped, ticket));
+            let ticket = Ticket::new(worker, backend, None, started);
+            return Ok(introduced(site.answer(&request, &stripped, ticket)));
         }
         target @ Target::Endpoint(..) => target,
     };
     let uri = stripped(&route.rule, &request).map_err(Refused::Malformed)?;
-    drop(table);
+    if table.gives_cookies {
+        visitor::remove_cookie(request.headers_mut());
+    }
     let websocket = head::is_websocket(request.method(), request.version(), request.headers());
     let client_upgrade = websocket.then(|| upgrade::on(&mut request));
     let place = Place { uri, host: host.clone(), peer: client.peer.ip(), websocket };
-    let outgoing = outgoing(request, place, &client.worker.random);
+    let outgoing = outgoing(request, place, &worker.random);
+    if let (Some(mirror), false) = (&route.mirror, websocket) {
+        mirror.send(worker, search.staying_with.as_ref(), &outgoing);
+    }
+    drop(table);
     let (endpoint_answer, ticket, connection) = search.send(target, outgoing, websocket).await?;
-    respond(client, endpoint_answer, ticket, connection, client_upgrade)
+    respond(client, endpoint_answer, ticket, connection, client_upgrade).map(introduced)
 }
 
 /// The target of the request to the backend.
@@ -225,6 +249,8 @@ struct Search<'a> {
     path: &'a str,
     /// By the header.
     asked_for: Option<&'a str>,
+    /// Where visitors stay with a revision, and it is known who this is.
+    visitor: Option<Visitor>,
     /// The revision that was picked first: a request is tried at all of its endpoints.
     staying_with: Option<Rc<Backend>>,
     tried: Vec<Rc<Endpoint>>,
@@ -296,18 +322,23 @@ impl Search<'_> {
                 return Ok(Rc::clone(backend));
             }
         }
-        let choices = route
-            .backends
-            .iter()
-            .map(|backend| (backend.share, backend.is_ready() && !has_failed(backend)));
-        if let Some(index) = pick::revision(choices, self.client.worker.random.next()) {
+        let ready = |backend: &Backend| backend.is_ready() && !has_failed(backend);
+        let backends = route.backends.iter();
+        let worker = &self.client.worker;
+        let index = if let Some((visitors, visitor)) = route.visitors.as_ref().zip(self.visitor) {
+            let place = visitors.place(visitor, worker.visitors);
+            let choices = backends.map(|backend| backend.choice(ready(backend)));
+            pick::revision_for(choices, place)
+        } else {
+            let choices = backends.map(|backend| (backend.share, ready(backend)));
+            pick::revision(choices, worker.random.next())
+        };
+        if let Some(index) = index {
             return Ok(Rc::clone(&route.backends[index]));
         }
         // The share went to others, and none of them is there: who served before answers rather
         // than nobody. What is new and has no share yet never does.
-        let former = |backend: &&Rc<Backend>| {
-            backend.role == STAND_IN && backend.is_ready() && !has_failed(backend)
-        };
+        let former = |backend: &&Rc<Backend>| backend.role == STAND_IN && ready(backend);
         route.backends.iter().find(former).map(Rc::clone).ok_or_else(|| self.nobody())
     }
 
@@ -389,7 +420,7 @@ impl Search<'_> {
 }
 
 /// A request without a body, once more.
-fn copy_of(request: &Request<RequestBody>) -> Request<RequestBody> {
+pub(crate) fn copy_of(request: &Request<RequestBody>) -> Request<RequestBody> {
     let mut copy = Request::new(RequestBody::empty());
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
@@ -452,6 +483,11 @@ pub(crate) struct RequestBody {
 impl RequestBody {
     fn empty() -> Self {
         Self { incoming: None, progress: None }
+    }
+
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.incoming.is_none()
     }
 
     fn new(incoming: Incoming) -> Self {

@@ -14,6 +14,8 @@ use crate::path;
 
 /// Asks for a certain revision.
 pub(crate) const REVISION: HeaderName = HeaderName::from_static("tidegate-revision");
+/// Tells an endpoint that nobody waits for its answer.
+pub(crate) const MIRROR: HeaderName = HeaderName::from_static("tidegate-mirror");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -135,7 +137,7 @@ pub(crate) fn to_endpoint(
     request_id: impl FnOnce() -> u128,
 ) {
     remove_hop_by_hop(headers);
-    for name in [EXPECT, TRAILER, FORWARDED, REVISION] {
+    for name in [EXPECT, TRAILER, FORWARDED, REVISION, MIRROR] {
         headers.remove(name);
     }
     if let Ok(peer) = HeaderValue::from_str(&origin.peer.to_canonical().to_string()) {
@@ -292,6 +294,7 @@ mod tests {
             ("upgrade", "h2c"),
             ("expect", "100-continue"),
             ("tidegate-revision", "candidate"),
+            ("tidegate-mirror", "1"),
             ("x-forwarded-for", "6.6.6.6"),
             ("forwarded", "for=6.6.6.6"),
             ("x-request-id", "mine"),

@@ -25,6 +25,7 @@ mod limits;
 mod live;
 mod lock;
 mod meter;
+mod mirror;
 mod path;
 mod pick;
 mod registry;
@@ -33,6 +34,7 @@ mod run;
 mod store;
 mod table;
 mod upgrade;
+mod visitor;
 mod worker;
 
 pub use limits::Limits;

@@ -31,6 +31,10 @@ pub struct Limits {
     pub drain: Duration,
     /// The largest head of a request or an answer in bytes.
     pub head_bytes: usize,
+    /// How long a mirrored request may take, its answer included.
+    pub mirror: Duration,
+    /// How many mirrored requests each worker has in flight; more are not sent.
+    pub mirrored: usize,
     /// How long the counters of a revision are kept when nothing names it any more.
     pub counters_kept: Duration,
 }
@@ -49,6 +53,8 @@ impl Default for Limits {
             drain_grace: Duration::from_millis(300),
             drain: Duration::from_secs(10),
             head_bytes: 64 * 1024,
+            mirror: Duration::from_secs(10),
+            mirrored: 64,
             counters_kept: Duration::from_mins(10),
         }
     }

@@ -21,6 +21,36 @@ pub(crate) fn revision(
     None
 }
 
+/// What is known of a revision when it is picked for a visitor.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Choice {
+    pub(crate) share: u32,
+    pub(crate) ready: bool,
+    /// Visitors move to it while its share grows.
+    pub(crate) candidate: bool,
+}
+
+/// Picks a revision for a visitor whose place is this, anywhere between 0 and the largest number:
+/// the candidate has the places from 0 up to its share, and the others divide the rest. So who is
+/// at the candidate stays there as long as its share does not shrink. One that is not ready gives
+/// its share to the others, as it does without visitors.
+pub(crate) fn revision_for(
+    choices: impl Iterator<Item = Choice> + Clone,
+    place: u64,
+) -> Option<usize> {
+    // In hundredths of a percent: less than 10,000.
+    let hundredth = (u128::from(place) * 10_000) >> 64;
+    let of_candidate = |choice: &Choice| choice.candidate && choice.ready;
+    if let Some(index) = choices.clone().position(|choice| of_candidate(&choice))
+        && choices.clone().nth(index).is_some_and(|choice| hundredth < u128::from(choice.share))
+    {
+        return Some(index);
+    }
+    let others = choices.clone().map(|choice| (choice.share, choice.ready && !choice.candidate));
+    revision(others, place)
+        .or_else(|| revision(choices.map(|choice| (choice.share, choice.ready)), place))
+}
+
 /// What is known of an endpoint when it is picked.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Candidate {
@@ -103,6 +133,65 @@ mod tests {
                 prop_assert!(distance <= 5.0 * sigma + 0.5, "{counts:?} for {shares:?} {ready:?}");
             }
         }
+    }
+
+    const STABLE: Choice = Choice { share: 10_000, ready: true, candidate: false };
+    const CANDIDATE: Choice = Choice { share: 0, ready: true, candidate: true };
+
+    /// Whether a visitor is at the candidate when it has this share.
+    fn is_at_candidate(hundredths: u32, place: u64) -> bool {
+        let choices = [
+            Choice { share: 10_000 - hundredths, ..STABLE },
+            Choice { share: hundredths, ..CANDIDATE },
+        ];
+        revision_for(choices.into_iter(), place) == Some(1)
+    }
+
+    proptest! {
+        #[test]
+        fn nobody_leaves_a_candidate_whose_share_grows(
+            place in any::<u64>(),
+            mut shares in proptest::collection::vec(0_u32..=10_000, 2..6),
+        ) {
+            shares.sort_unstable();
+            let there = shares.iter().map(|share| is_at_candidate(*share, place));
+            prop_assert!(there.is_sorted(), "{shares:?}");
+            prop_assert!(!is_at_candidate(0, place));
+            prop_assert!(is_at_candidate(10_000, place));
+        }
+
+        #[test]
+        fn who_is_not_ready_is_not_visited_and_somebody_with_a_share_is(
+            shares in proptest::array::uniform3(0_u32..=10_000),
+            ready in proptest::array::uniform3(any::<bool>()),
+            place in any::<u64>(),
+        ) {
+            let choices = (0..3).map(|index| Choice {
+                share: shares[index],
+                ready: ready[index],
+                candidate: index == 1,
+            });
+            let picked = revision_for(choices, place);
+            let anybody = (0..3).any(|index| shares[index] > 0 && ready[index]);
+            prop_assert_eq!(picked.is_some(), anybody);
+            if let Some(index) = picked {
+                prop_assert!(shares[index] > 0 && ready[index]);
+            }
+        }
+    }
+
+    #[test]
+    fn without_the_candidate_its_visitors_are_at_the_others() {
+        let choices = [
+            Choice { share: 4_500, ..STABLE },
+            Choice { share: 1_000, ready: false, candidate: true },
+            Choice { share: 4_500, ..STABLE },
+        ];
+        assert_eq!(revision_for(choices.into_iter(), 0), Some(0));
+        let alone = [Choice { ready: false, ..STABLE }, Choice { share: 1, ..CANDIDATE }];
+        assert_eq!(revision_for(alone.into_iter(), u64::MAX), Some(1));
+        let none = [Choice { ready: false, ..STABLE }, CANDIDATE];
+        assert_eq!(revision_for(none.into_iter(), 0), None);
     }
 
     #[test]

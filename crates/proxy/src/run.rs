@@ -16,6 +16,7 @@ use crate::{
     limits::Limits,
     lock::{Lock, LockError},
     registry::Registry,
+    visitor::Key,
     worker,
 };
 
@@ -79,9 +80,10 @@ pub fn run_with(options: Options, limits: Limits) -> Result<(), Error> {
     let Options { home, socket, workers } = options;
     let lock = take_home(&home)?;
     let stored = disk::load(&home).map_err(|source| Error::Home { home: home.clone(), source })?;
+    let visitors = Key::of_home(&home);
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;
-    let threads = worker::start(workers.max(1), limits).map_err(Error::Start)?;
+    let threads = worker::start(workers.max(1), limits, visitors).map_err(Error::Start)?;
     let handles = threads.handles();
     let outcome = runtime.block_on(async {
         let listener = control::listen(&socket)

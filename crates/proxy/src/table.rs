@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use tidegate_types::data_plane::{ProxyTable, Refusal, Upstream};
+use tidegate_types::{
+    Sticky,
+    data_plane::{ProxyTable, Refusal, Upstream},
+};
 
 /// What to do with a table that is published.
 #[derive(Debug, PartialEq, Eq)]
@@ -46,6 +49,11 @@ pub(crate) fn check(table: &ProxyTable) -> Result<(), Refusal> {
             route.rule.path.trim_end_matches('/'),
         )) {
             return Err(invalid(format!("{name} is there twice")));
+        }
+        if let Some(Sticky::Header(header)) = &route.rule.handling.sticky
+            && header.parse::<http::HeaderName>().is_err()
+        {
+            return Err(invalid(format!("{name}: `{header}` is not the name of a header")));
         }
         let shares: u64 =
             route.backends.iter().map(|backend| u64::from(backend.share.hundredths())).sum();
@@ -132,6 +140,8 @@ mod tests {
         twice.routes.push(twice.routes[0].clone());
         let mut relative = table(1, 1, &[100]);
         relative.routes[0].rule.path = "api".into();
+        let mut header = table(1, 1, &[100]);
+        header.routes[0].rule.handling.sticky = Some(Sticky::Header("x user".into()));
         let mut folder = table(1, 1, &[100]);
         folder.routes[0].backends[0].upstream =
             Upstream::Files { root: "dist".into(), single_page: false };
@@ -143,6 +153,7 @@ mod tests {
             table(1, 1, &[90, 20]),
             twice,
             relative,
+            header,
             folder,
             same_revision,
         ] {

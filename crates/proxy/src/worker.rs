@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidegate_types::{InstanceId, Scope};
+use tidegate_types::{InstanceId, Scope, Sticky};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Notify, mpsc, oneshot, watch},
@@ -24,8 +24,10 @@ use crate::{
     connection::{self, Activity},
     endpoint::{Backend, Destination, Endpoint, LocalRoute, LocalTable},
     limits::Limits,
-    live::{LiveEndpoint, LiveTable, LiveUpstream},
+    live::{LiveBackend, LiveEndpoint, LiveTable, LiveUpstream},
+    mirror::Mirror,
     pick::Random,
+    visitor::{Key, Shared, Visitors},
 };
 
 /// What the control thread tells a worker.
@@ -104,7 +106,7 @@ impl Threads {
 }
 
 /// Starts workers.
-pub(crate) fn start(count: usize, limits: Limits) -> std::io::Result<Threads> {
+pub(crate) fn start(count: usize, limits: Limits, visitors: Key) -> std::io::Result<Threads> {
     let ended = Arc::new(Notify::new());
     let (handles, receivers): (Vec<_>, Vec<_>) = (0..count)
         .map(|_| {
@@ -122,7 +124,7 @@ pub(crate) fn start(count: usize, limits: Limits) -> std::io::Result<Threads> {
         let join =
             std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
                 let _ended = ended;
-                let worker = Rc::new(Worker::new(index, limits, handles));
+                let worker = Rc::new(Worker::new(index, limits, visitors, handles));
                 LocalSet::new().block_on(&runtime, worker.run(receiver));
             })?;
         threads.joins.push(join);
@@ -187,6 +189,10 @@ struct Open {
 pub(crate) struct Worker {
     pub(crate) index: usize,
     pub(crate) limits: Limits,
+    /// By which visitors are divided.
+    pub(crate) visitors: Key,
+    /// Mirrored requests in flight.
+    pub(crate) mirrored: Cell<usize>,
     pub(crate) random: Random,
     scopes: RefCell<HashMap<Scope, Rc<ScopeState>>>,
     /// Endpoints outlive tables, so that a change of weights costs no connection.
@@ -201,10 +207,12 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    fn new(index: usize, limits: Limits, workers: Vec<Handle>) -> Self {
+    fn new(index: usize, limits: Limits, visitors: Key, workers: Vec<Handle>) -> Self {
         Self {
             index,
             limits,
+            visitors,
+            mirrored: Cell::new(0),
             random: Random::new(RandomState::new().hash_one(index)),
             scopes: RefCell::default(),
             endpoints: RefCell::default(),
@@ -291,7 +299,7 @@ impl Worker {
     fn follow(self: &Rc<Self>, command: Command) {
         match command {
             Command::Table { scope, table, listener, done } => {
-                let local = Rc::new(self.localise(&table));
+                let local = Rc::new(self.localise(&scope, &table));
                 let state =
                     Rc::clone(self.scopes.borrow_mut().entry(scope.clone()).or_insert_with(|| {
                         Rc::new(ScopeState {
@@ -329,7 +337,7 @@ impl Worker {
         }
     }
 
-    fn localise(&self, live: &LiveTable) -> LocalTable {
+    fn localise(&self, scope: &Scope, live: &LiveTable) -> LocalTable {
         let mut endpoints = self.endpoints.borrow_mut();
         let mut local = |live: &LiveEndpoint| {
             let key = (live.instance.clone(), live.address);
@@ -340,37 +348,25 @@ impl Worker {
                 new
             })
         };
-        LocalTable {
-            unanswered: live.unanswered.clone(),
-            routes: live
-                .routes
-                .iter()
-                .map(|route| LocalRoute {
-                    rule: route.rule.clone(),
-                    backends: route
-                        .backends
-                        .iter()
-                        .map(|backend| {
-                            Rc::new(Backend {
-                                revision: backend.revision.clone(),
-                                role: backend.role.clone(),
-                                share: backend.share,
-                                meter: Arc::clone(&backend.meter),
-                                turn: Cell::new(0),
-                                destination: match &backend.upstream {
-                                    LiveUpstream::Endpoints(live) => Destination::Endpoints(
-                                        live.iter().map(&mut local).collect(),
-                                    ),
-                                    LiveUpstream::Files(site) => {
-                                        Destination::Files(Arc::clone(site))
-                                    }
-                                },
-                            })
-                        })
-                        .collect(),
-                })
-                .collect(),
+        let mut routes = Vec::with_capacity(live.routes.len());
+        for route in &live.routes {
+            let backends: Vec<Rc<Backend>> =
+                route.backends.iter().map(|live| Rc::new(backend(live, &mut local))).collect();
+            let shared = backends.iter().map(|backend| Shared {
+                revision: &backend.revision,
+                role: &backend.role,
+                share: backend.share,
+            });
+            routes.push(LocalRoute {
+                visitors: Visitors::of(&route.rule, shared, scope, self.visitors),
+                mirror: Mirror::of(route.rule.handling.mirror, &backends),
+                rule: route.rule.clone(),
+                backends,
+            });
         }
+        let gives_cookies =
+            routes.iter().any(|route| route.rule.handling.sticky == Some(Sticky::Cookie));
+        LocalTable { routes, unanswered: live.unanswered.clone(), gives_cookies }
     }
 
     /// Accepts on this listener in place of the former one, whose task is returned.
@@ -464,6 +460,22 @@ impl Worker {
     pub(crate) fn upgraded(self: &Rc<Self>) -> Upgraded {
         self.upgraded.set(self.upgraded.get() + 1);
         Upgraded(Rc::clone(self))
+    }
+}
+
+fn backend(live: &LiveBackend, local: impl FnMut(&LiveEndpoint) -> Rc<Endpoint>) -> Backend {
+    Backend {
+        revision: live.revision.clone(),
+        role: live.role.clone(),
+        share: live.share,
+        meter: Arc::clone(&live.meter),
+        turn: Cell::new(0),
+        destination: match &live.upstream {
+            LiveUpstream::Endpoints(live) => {
+                Destination::Endpoints(live.iter().map(local).collect())
+            }
+            LiveUpstream::Files(site) => Destination::Files(Arc::clone(site)),
+        },
     }
 }
 

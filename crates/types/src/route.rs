@@ -47,6 +47,9 @@ impl RouteRule {
 pub struct Handling {
     /// How a visitor is known again, who stays with one revision then; none divides by request.
     pub sticky: Option<Sticky>,
+    /// Of the requests without a body that others answer and that change nothing, this share is
+    /// sent to the candidate as a copy, too. Its answers are thrown away and not counted.
+    pub mirror: Share,
 }
 
 /// How a visitor is known again.
@@ -55,7 +58,8 @@ pub struct Handling {
 pub enum Sticky {
     /// By a signed cookie of the proxy's own.
     Cookie,
-    /// By the value of this header, in lower case; who does not send it is divided by request.
+    /// By the value of this header, whose name is in lower case; who does not send it is divided
+    /// by request.
     Header(String),
 }
 

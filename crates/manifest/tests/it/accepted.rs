@@ -90,6 +90,12 @@ fn the_smallest_manifest_takes_all_requests() {
                         host: None,
                         path: "/",
                         strip_prefix: false,
+                        handling: Handling {
+                            sticky: None,
+                            mirror: Share(
+                                0,
+                            ),
+                        },
                     },
                 ),
                 environment: {},
@@ -101,7 +107,9 @@ fn the_smallest_manifest_takes_all_requests() {
                 name: EnvironmentName(
                     "local",
                 ),
-                listen: Automatic,
+                gateway: Gateway {
+                    listen: Automatic,
+                },
                 strategy: BlueGreen {
                     canary: None,
                     bake: Duration(

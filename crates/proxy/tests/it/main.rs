@@ -7,6 +7,8 @@ mod failing;
 mod files;
 mod harness;
 mod hostile;
+mod mirroring;
 mod passing;
 mod persisting;
 mod upstream;
+mod visiting;
