@@ -226,16 +226,11 @@ pub const INVARIANTS: [Invariant; 27] = [
         "The routing is a pure function of the state, and the same state, input, sight and time \
          always give the same decision.",
     ),
-    one(
-        23,
-        Ahead("no traffic is mirrored, so that all that is counted was asked by a client"),
-        &[],
-        "Mirrored traffic changes no answer, no share and no verdict.",
-    ),
+    one(23, Checked, &[Crate], "Mirrored traffic changes no answer, no share and no verdict."),
     one(
         24,
-        Ahead("sessions are not sticky; a client that asks for a revision by header gets it"),
-        &[],
+        Checked,
+        &[Crate],
         "A sticky session moves to the candidate at most once, and back only with the way back.",
     ),
     one(

@@ -176,7 +176,7 @@ pub(crate) fn default_value<T: FromStr>(path: &str) -> Option<T> {
 }
 
 /// Keys that later versions will know, so that nobody believes they work already.
-pub(crate) const LATER: [&str; 12] = [
+pub(crate) const LATER: [&str; 11] = [
     "components.*.watch",
     "components.*.secrets",
     "components.*.image",
@@ -187,9 +187,14 @@ pub(crate) const LATER: [&str; 12] = [
     "environments.*.requires",
     "environments.*.approval",
     "environments.*.target",
-    "environments.*.strategy.canary.sticky",
     "environments.*.freeze",
 ];
+
+/// Keys that people look for in one place and that are in another, and where.
+pub(crate) const ELSEWHERE: [(&str, &str); 1] = [(
+    "environments.*.strategy.canary.sticky",
+    "visitors belong to a route: write `route: { sticky: cookie }` in the component",
+)];
 
 /// Words of other tools for the keys of this one.
 pub(crate) const SYNONYMS: [(&str, &str); 22] = [

@@ -37,6 +37,8 @@ pub(crate) enum Kind {
     UrlPath,
     /// The name of a host.
     Host,
+    /// The name of a header by whose value visitors can be known.
+    Header,
     /// An address and a port.
     Address,
     /// One of these words.
@@ -115,6 +117,7 @@ impl Kind {
             Self::Path => "a path in the repository".to_owned(),
             Self::UrlPath => "a URL path such as `/api`".to_owned(),
             Self::Host => "a host name".to_owned(),
+            Self::Header => "the name of a header such as `X-User-Id`".to_owned(),
             Self::Address => "an address such as `127.0.0.1:8080`".to_owned(),
             Self::Choice(words) => suggest::list(words.iter().copied(), "or"),
             Self::Verbatim => "text, a number or a boolean".to_owned(),
@@ -168,6 +171,7 @@ impl Kind {
             Self::Path => plain_text(scalar).and_then(|()| path(text)),
             Self::UrlPath => url_path(text),
             Self::Host => plain_text(scalar).and_then(|()| host(text)),
+            Self::Header => plain_text(scalar).and_then(|()| header(text)),
             Self::Address => address(text),
             Self::Choice(words) => choice(text, words),
             Self::VariableType => variable::parse_type(text).map(|_| ()),
@@ -338,6 +342,43 @@ fn url_path(text: &str) -> Result<(), Fault> {
     if let Some(index) = text.find(|c: char| c.is_whitespace() || c.is_control() || c == '#') {
         let length = text[index..].chars().next().map_or(1, char::len_utf8);
         return Err(fault("has a character that no URL path has").part(index, index + length));
+    }
+    Ok(())
+}
+
+/// Headers that say something about the connection, the message or all visitors at once.
+const NOT_OF_A_VISITOR: [&str; 16] = [
+    "connection",
+    "content-length",
+    "content-type",
+    "cookie",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "tidegate-mirror",
+    "tidegate-revision",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+fn header(text: &str) -> Result<(), Fault> {
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if text.is_empty() || text.len() > 100 || !text.bytes().all(is_name) {
+        let fault = Fault::new("bad-header", format!("`{text}` is not the name of a header"));
+        return Err(fault.help("write the name alone, without a colon, as in `X-User-Id`"));
+    }
+    if NOT_OF_A_VISITOR.iter().any(|name| name.eq_ignore_ascii_case(text)) {
+        let fault = Fault::new("bad-header", format!("`{text}` does not say who a visitor is"));
+        return Err(if text.eq_ignore_ascii_case("cookie") {
+            fault.help("write `sticky: cookie`; the proxy gives visitors a cookie of its own")
+        } else {
+            fault.help("name a header that has another value for each visitor, as `X-User-Id` has")
+        });
     }
     Ok(())
 }

@@ -137,6 +137,11 @@ fn scalar(kind: Kind) -> Value {
         }
         Kind::UrlPath => json!({ "type": "string", "pattern": "^/[^\\s#]*$" }),
         Kind::Host => json!({ "type": "string", "pattern": "^[a-z0-9-]+(\\.[a-z0-9-]+)*$" }),
+        Kind::Header => json!({
+            "type": "string",
+            "pattern": "^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$",
+            "examples": ["X-User-Id"],
+        }),
         Kind::Address => {
             json!({ "type": "string", "pattern": ":[0-9]+$", "examples": ["127.0.0.1:8080"] })
         }

@@ -141,6 +141,9 @@ fn unknown_key(
     let help = if reference::LATER.contains(&full.as_str()) {
         meant = None;
         format!("this version of Tidegate does not know `{key}` yet: remove it")
+    } else if let Some((_, place)) = reference::ELSEWHERE.iter().find(|(path, _)| *path == full) {
+        meant = None;
+        (*place).to_owned()
     } else if key == "<<" {
         "merge keys are not read: repeat the keys, or use an alias for a whole value".to_owned()
     } else if let Some(meant) = meant {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tidegate_types::{ComponentName, Handling, LogLimits, RouteRule, Signal, StopPolicy};
+use tidegate_types::{ComponentName, Handling, LogLimits, RouteRule, Signal, Sticky, StopPolicy};
 
 use super::{
     fields::Fields,
@@ -134,11 +134,14 @@ fn read<'a>(
 ) -> Option<ComponentDraft<'a>> {
     let name: ComponentName = entry.key.parse().ok()?;
     let fields = Fields::new(Some(&entry.value), PATH);
-    let route = match route(&fields, report) {
-        None if takes_root => Some(RouteRule::everything()),
+    let is_static = is_static(&fields);
+    let route = match route(&fields, is_static, report) {
+        None if takes_root => Some(RouteRule {
+            handling: handling(&fields.child("route"), is_static),
+            ..RouteRule::everything()
+        }),
         route => route,
     };
-    let is_static = is_static(&fields);
     what_runs(entry, &fields, is_static, report);
     let path = scalar::tidy_path(&fields.value::<String>("path"));
     let workload = if is_static {
@@ -224,8 +227,11 @@ fn is_false(node: &Node) -> bool {
 }
 
 fn not_for_static(entry: &Entry, fields: &Fields<'_>, report: &mut Report<'_>) {
-    for key in ["port", "replicas", "health", "stop", "log", "env"] {
-        if let Some(span) = fields.key_span(key) {
+    let own =
+        ["port", "replicas", "health", "stop", "log", "env"].map(|key| (key, fields.key_span(key)));
+    let of_route = [("mirror", fields.child("route").key_span("mirror"))];
+    for (key, span) in own.into_iter().chain(of_route) {
+        if let Some(span) = span {
             report
                 .error(
                     "not-for-static",
@@ -260,7 +266,7 @@ fn depends_on<'a>(fields: &Fields<'a>) -> Vec<(&'a str, Span)> {
         .collect()
 }
 
-fn route(fields: &Fields<'_>, report: &mut Report<'_>) -> Option<RouteRule> {
+fn route(fields: &Fields<'_>, is_static: bool, report: &mut Report<'_>) -> Option<RouteRule> {
     let node = fields.node("route")?;
     let route = fields.child("route");
     let short = fields.text("route");
@@ -288,8 +294,21 @@ fn route(fields: &Fields<'_>, report: &mut Report<'_>) -> Option<RouteRule> {
         host: route.text("host").map(str::to_owned),
         path,
         strip_prefix: route.value("strip_prefix"),
-        handling: Handling::default(),
+        handling: handling(&route, is_static),
     })
+}
+
+/// A page of one release next to the assets of another is the classic failure of a static site that
+/// is divided by request, so that its visitors are kept together unless somebody says otherwise.
+fn handling(route: &Fields<'_>, is_static: bool) -> Handling {
+    let header = route.child("sticky").text("header").map(str::to_ascii_lowercase);
+    let sticky = match (route.text("sticky"), header) {
+        (_, Some(header)) => Some(Sticky::Header(header)),
+        (Some("none"), None) => None,
+        (Some(_), None) => Some(Sticky::Cookie),
+        (None, None) => is_static.then_some(Sticky::Cookie),
+    };
+    Handling { sticky, mirror: route.value("mirror") }
 }
 
 fn process(fields: &Fields<'_>, routed: bool, report: &mut Report<'_>) -> Workload {

@@ -205,6 +205,37 @@ pub(crate) const KEYS: &[Key] = &[
     .default("false")
     .example("true"),
     Key::new(
+        "components.*.route.sticky",
+        &[choice(&["none", "cookie"]), MAPPING],
+        "How a visitor is known again, and stays with one revision during a rollout.",
+    )
+    .depends("`cookie` for a static site, otherwise `none`")
+    .details(
+        "A visitor moves to the candidate at most once while its share grows, and back when the \
+         deployment goes back. `cookie` gives visitors a signed cookie, only while two revisions \
+         have a share; the application never sees it. `none` divides by request.",
+    )
+    .example("cookie"),
+    Key::new(
+        "components.*.route.sticky.header",
+        &[Form::Scalar(Kind::Header)],
+        "Know visitors by the value of this header; requests without it are divided by request.",
+    )
+    .required()
+    .example("X-User-Id"),
+    Key::new(
+        "components.*.route.mirror",
+        &[SHARE],
+        "This share of requests is sent to the candidate as a copy, too.",
+    )
+    .default("0%")
+    .details(
+        "Only GET, HEAD and OPTIONS without a body that the stable revision answers, as long as \
+         there is a candidate, also before it has a share. Copies carry `Tidegate-Mirror: 1`; their \
+         answers are thrown away and no guard counts them.",
+    )
+    .example("5%"),
+    Key::new(
         "components.*.env",
         &[Form::Named(Naming::Variable)],
         "The variables that the component is given.",

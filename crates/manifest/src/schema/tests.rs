@@ -219,6 +219,7 @@ fn what_the_reader_takes_the_schema_takes() {
         Kind::Path,
         Kind::UrlPath,
         Kind::Host,
+        Kind::Header,
         Kind::Address,
         Kind::Choice(&["auto", "none"]),
         Kind::Verbatim,

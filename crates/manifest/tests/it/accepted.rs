@@ -1,7 +1,7 @@
 //! Manifests that are right, and the values that they become.
 
 use tidegate_manifest::{Checked, Manifest, Strategy, VariableFault, Workload, read, resolve};
-use tidegate_types::{Duration, Listen, Probe};
+use tidegate_types::{Duration, Handling, Listen, Probe, Share, Sticky};
 
 use crate::EVERY_KEY;
 
@@ -34,6 +34,7 @@ fn routes(components: &str) -> String {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a whole manifest with all its fields")]
 fn the_smallest_manifest_takes_all_requests() {
     let manifest = manifest("project: shop\ncomponents: { api: { command: ./api, port: auto } }\n");
     insta::assert_debug_snapshot!(manifest, @r#"
@@ -179,6 +180,28 @@ fn places_are_right_behind_a_byte_order_mark_and_wide_characters() {
       |                            ^^^^^^
       = help: did you mean `command`?
     ");
+}
+
+#[test]
+fn visitors_stay_where_a_release_is_more_than_one_request() {
+    let cookie = Some(Sticky::Cookie);
+    let header = Some(Sticky::Header("x-user-id".into()));
+    for (component, sticky, mirror) in [
+        ("{ command: a, route: / }", None, Share::NONE),
+        (
+            "{ command: a, route: { sticky: cookie, mirror: 0.5% } }",
+            cookie.clone(),
+            "0.5%".parse().unwrap(),
+        ),
+        ("{ command: a, route: { sticky: { header: X-User-Id } } }", header, Share::NONE),
+        ("{ static: true }", cookie.clone(), Share::NONE),
+        ("{ static: true, route: /docs }", cookie, Share::NONE),
+        ("{ static: true, route: { sticky: none } }", None, Share::NONE),
+    ] {
+        let manifest = manifest(&format!("project: shop\ncomponents: {{ web: {component} }}\n"));
+        let route = manifest.components[0].route.as_ref().unwrap();
+        assert_eq!(route.handling, Handling { sticky, mirror }, "{component}");
+    }
 }
 
 #[test]

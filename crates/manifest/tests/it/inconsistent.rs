@@ -115,6 +115,60 @@ components:
 }
 
 #[test]
+fn visitors_that_nobody_could_know() {
+    let text = r"project: shop
+components:
+  api: { command: ./api, route: { path: /api, sticky: { header: Cookie } } }
+  other: { command: ./other, route: { path: /other, sticky: { header: 'X User:' } } }
+  third: { command: ./third, route: { path: /third, sticky: cookies, mirror: 101% } }
+  web: { static: true, route: { mirror: 5%, sticky: {} } }
+";
+    insta::assert_snapshot!(told(text), @r#"
+    error[bad-header]: `route.sticky.header` of component `api`: `Cookie` does not say who a visitor is
+     --> tidegate.yaml:3:65
+      |
+    3 |   api: { command: ./api, route: { path: /api, sticky: { header: Cookie } } }
+      |                                                                 ^^^^^^
+      = help: write `sticky: cookie`; the proxy gives visitors a cookie of its own
+
+    error[bad-header]: `route.sticky.header` of component `other`: `X User:` is not the name of a header
+     --> tidegate.yaml:4:71
+      |
+    4 |   other: { command: ./other, route: { path: /other, sticky: { header: 'X User:' } } }
+      |                                                                       ^^^^^^^^^^
+      = help: write the name alone, without a colon, as in `X-User-Id`
+
+    error[unknown-value]: `route.sticky` of component `third`: `none` or `cookie` is expected, but this is `cookies`
+     --> tidegate.yaml:5:61
+      |
+    5 |   third: { command: ./third, route: { path: /third, sticky: cookies, mirror: 101% } }
+      |                                                             ^^^^^^^
+      = help: did you mean `cookie`?
+
+    error[bad-share]: `route.mirror` of component `third`: `101%` is not a share of the traffic
+     --> tidegate.yaml:5:78
+      |
+    5 |   third: { command: ./third, route: { path: /third, sticky: cookies, mirror: 101% } }
+      |                                                                              ^^^^
+      = help: shares are percentages from `0%` to `100%`, with at most two decimals: `0.5%`
+
+    error[not-for-static]: `mirror` has no effect in `web`: a static site runs no process
+     --> tidegate.yaml:6:33
+      |
+    6 |   web: { static: true, route: { mirror: 5%, sticky: {} } }
+      |                                 ^^^^^^
+      = help: remove `mirror`
+
+    error[missing-key]: `header` is missing in `route.sticky` of component `web`
+     --> tidegate.yaml:6:53
+      |
+    6 |   web: { static: true, route: { mirror: 5%, sticky: {} } }
+      |                                                     ^^^
+      = help: add it, for example `header: X-User-Id`
+    "#);
+}
+
+#[test]
 fn static_sites() {
     let text = r"project: shop
 components:

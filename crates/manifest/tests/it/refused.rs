@@ -126,7 +126,7 @@ environments:
        |
     12 |     strategy: { canary: { sticky: cookie } }
        |                           ^^^^^^
-       = help: this version of Tidegate does not know `sticky` yet: remove it
+       = help: visitors belong to a route: write `route: { sticky: cookie }` in the component
 
     error[bad-guard]: item 1 of `rollback.when` of environment `production`: `p95 > 2x stable` is not a guard
       --> tidegate.yaml:14:22

@@ -6,7 +6,7 @@ use tidegate_manifest::Workload::Process;
 use tidegate_plan::Running;
 use tidegate_types::{
     Digest, Duration, Listen, Plan, PlannedRevision, ProcessSpec, ReleaseId, RevisionSpec, Rollout,
-    RouteRule, Share, StaticSpec, Step, WithoutEvidence, Workload,
+    RouteRule, Share, StaticSpec, Step, Sticky, WithoutEvidence, Workload,
 };
 
 use crate::shop::{SHOP, Shop, component, manifest, revision};
@@ -105,7 +105,9 @@ fn a_revision_is_what_manifest_release_and_environment_say() {
     );
     let web = &candidate(&plan.rollouts[3]).spec;
     assert_eq!(web.workload, Workload::Static(StaticSpec { single_page: true }));
-    assert_eq!((web.replicas, &web.route), (0, &Some(rule("/"))));
+    let mut everything = rule("/");
+    everything.handling.sticky = Some(Sticky::Cookie);
+    assert_eq!((web.replicas, &web.route), (0, &Some(everything)));
     assert_eq!(candidate(&plan.rollouts[1]).spec.replicas, 1, "the component's own number");
 }
 

@@ -1,4 +1,4 @@
-//! Copies for a candidate to practise on.
+//! Copies for a candidate to practise on (invariant 23).
 
 use std::{
     io::Write as _,

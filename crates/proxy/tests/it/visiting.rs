@@ -1,4 +1,4 @@
-//! Visitors who stay with one revision.
+//! Visitors who stay with one revision (invariant 24).
 
 use std::{collections::BTreeMap, fs, net::SocketAddr};
 
