@@ -17,10 +17,7 @@ use tokio::{
     sync::{Mutex, Notify},
 };
 
-use crate::{
-    registry::{Meters, Registry},
-    table::invalid,
-};
+use crate::{meters::Meters, registry::Registry, table::invalid};
 
 /// Longer lines than any table with thousands of routes needs are refused.
 const LONGEST_LINE: u64 = 64 << 20;

@@ -25,6 +25,7 @@ mod limits;
 mod live;
 mod lock;
 mod meter;
+mod meters;
 mod mirror;
 mod path;
 mod pick;

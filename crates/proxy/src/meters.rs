@@ -1,0 +1,139 @@
+//! The counters of all scopes: who counts, and for how long it is remembered.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tidegate_types::{
+    InstanceId, RevisionId, Scope,
+    data_plane::{ProxyTable, Traffic, Upstream},
+};
+
+use crate::{
+    files::Site,
+    limits::Limits,
+    live::{LiveBackend, LiveEndpoint, LiveRoute, LiveTable, LiveUpstream},
+    meter::{Gauge, RevisionMeter},
+    routing,
+};
+
+/// The counters of all scopes.
+#[derive(Debug)]
+pub(crate) struct Meters {
+    workers: usize,
+    kept: Duration,
+    scopes: HashMap<Scope, ScopeMeters>,
+}
+
+#[derive(Debug)]
+struct ScopeMeters {
+    revisions: HashMap<RevisionId, Kept>,
+    instances: HashMap<InstanceId, Arc<Gauge>>,
+    unanswered: Arc<Gauge>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    meter: Arc<RevisionMeter>,
+    /// Since when nothing but this refers to it.
+    unused_since: Option<Instant>,
+}
+
+impl Meters {
+    /// Nothing was counted yet, by so many workers.
+    pub(crate) fn new(workers: usize, limits: &Limits) -> Self {
+        Self { workers, kept: limits.counters_kept, scopes: HashMap::new() }
+    }
+
+    /// What was counted in a scope.
+    pub(crate) fn read(&self, scope: &Scope) -> Traffic {
+        let Some(meters) = self.scopes.get(scope) else {
+            return Traffic::default();
+        };
+        // In flight is read first: a request that is seen to have ended is seen to be counted.
+        let in_flight = meters
+            .instances
+            .iter()
+            .map(|(instance, gauge)| (instance.clone(), gauge.read()))
+            .filter(|(_, count)| *count > 0)
+            .collect();
+        Traffic {
+            in_flight,
+            revisions: meters
+                .revisions
+                .iter()
+                .map(|(revision, kept)| (revision.clone(), kept.meter.read()))
+                .collect(),
+            unanswered: meters.unanswered.read(),
+        }
+    }
+
+    /// Forgets what nothing refers to any more: an instance at once, a revision after a while.
+    pub(crate) fn sweep(&mut self, now: Instant) {
+        let kept = self.kept;
+        self.scopes.retain(|_, meters| {
+            meters.instances.retain(|_, gauge| Arc::strong_count(gauge) > 1);
+            meters.revisions.retain(|_, revision| {
+                if Arc::strong_count(&revision.meter) > 1 {
+                    revision.unused_since = None;
+                    return true;
+                }
+                let since = *revision.unused_since.get_or_insert(now);
+                now.duration_since(since) < kept
+            });
+            Arc::strong_count(&meters.unanswered) > 1 || !meters.revisions.is_empty()
+        });
+    }
+
+    /// The table, joined with what is counted for it.
+    pub(crate) fn compile(&mut self, table: &ProxyTable) -> LiveTable {
+        let workers = self.workers;
+        let gauge = || Arc::new(Gauge::new(workers));
+        let meters = self.scopes.entry(table.scope.clone()).or_insert_with(|| ScopeMeters {
+            revisions: HashMap::new(),
+            instances: HashMap::new(),
+            unanswered: gauge(),
+        });
+        let mut routes = Vec::with_capacity(table.routes.len());
+        for route in &table.routes {
+            let mut backends = Vec::with_capacity(route.backends.len());
+            for backend in &route.backends {
+                let kept = meters.revisions.entry(backend.revision.clone()).or_insert_with(|| {
+                    Kept { meter: Arc::new(RevisionMeter::new(workers)), unused_since: None }
+                });
+                let upstream = match &backend.upstream {
+                    Upstream::Endpoints(endpoints) => LiveUpstream::Endpoints(
+                        endpoints
+                            .iter()
+                            .map(|endpoint| LiveEndpoint {
+                                instance: endpoint.instance.clone(),
+                                address: endpoint.address,
+                                in_flight: Arc::clone(
+                                    meters
+                                        .instances
+                                        .entry(endpoint.instance.clone())
+                                        .or_insert_with(gauge),
+                                ),
+                            })
+                            .collect(),
+                    ),
+                    Upstream::Files { root, single_page } => LiveUpstream::Files(Arc::new(
+                        Site::new(root.clone(), *single_page, &backend.revision),
+                    )),
+                };
+                backends.push(LiveBackend {
+                    revision: backend.revision.clone(),
+                    role: backend.role.clone(),
+                    share: backend.share.hundredths(),
+                    meter: Arc::clone(&kept.meter),
+                    upstream,
+                });
+            }
+            routes.push(LiveRoute { rule: route.rule.clone(), backends });
+        }
+        routing::sort(&mut routes, |route| &route.rule);
+        LiveTable { routes, unanswered: Some(Arc::clone(&meters.unanswered)) }
+    }
+}
