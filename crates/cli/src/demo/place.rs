@@ -286,6 +286,12 @@ mod tests {
             .current_dir(&place.root)
             .spawn()
             .expect("`sleep` is there");
+        // A process has a name only some time after it was started.
+        let deadline = Instant::now() + GONE;
+        while !processes::below(&place.root).iter().any(|found| found.command == "sleep 600") {
+            assert!(Instant::now() < deadline, "it was not found");
+            std::thread::yield_now();
+        }
         let waiter = std::thread::spawn(move || child.wait());
         let faults = place.close().expect_err("something ran");
         assert!(faults[0].contains("sleep 600"), "{faults:?}");

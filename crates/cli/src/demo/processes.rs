@@ -38,7 +38,12 @@ fn from_proc(folder: &Path) -> Vec<Process> {
             || mentions(link("cwd").as_os_str().as_bytes(), wanted)
             || mentions(link("exe").as_os_str().as_bytes(), wanted);
         if concerned {
-            let command = String::from_utf8_lossy(&command).replace('\0', " ").trim().to_owned();
+            let mut command =
+                String::from_utf8_lossy(&command).replace('\0', " ").trim().to_owned();
+            if command.is_empty() {
+                // It is just being started, or has just ended.
+                command = format!("[{}]", String::from_utf8_lossy(&text("comm")).trim());
+            }
             found.push(Process { id, command });
         }
     }

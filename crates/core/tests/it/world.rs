@@ -19,6 +19,9 @@ use crate::shop::Shipment;
 
 pub(crate) const TICK: u64 = 100;
 
+/// More ticks than any story takes.
+const LIMIT: u32 = 72_000;
+
 /// How the instances of one revision behave.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Behaviour {
@@ -53,6 +56,7 @@ struct Fleet {
 pub(crate) struct World {
     pub environment: Environment,
     pub now: u64,
+    ticks: u32,
     pub events: Vec<(u64, Event)>,
     pub behaviours: BTreeMap<RevisionId, Behaviour>,
     /// The path of every component that is deployed from now on, in place of its name.
@@ -94,6 +98,7 @@ impl World {
         Self {
             environment: Environment::new(scope()),
             now: 1_000_000,
+            ticks: 0,
             events: Vec::new(),
             behaviours: BTreeMap::new(),
             route: None,
@@ -266,6 +271,9 @@ impl World {
     /// Lets one tick pass.
     pub(crate) fn tick(&mut self) {
         self.now += TICK;
+        // Whoever waits for what never comes is told so, and does not wait for ever.
+        self.ticks += 1;
+        assert!(self.ticks < LIMIT, "still waiting after {LIMIT} ticks: {:?}", self.events.last());
         if let Some((at, table)) = &self.asked
             && self.now - at >= self.confirm_after
             && self.confirmed.as_ref() != Some(table)
