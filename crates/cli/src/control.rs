@@ -18,8 +18,9 @@ use tokio::time::{sleep, timeout};
 
 use crate::{context::Context, exit::Exit, fault::Fault, teardown::STORE};
 
-/// A control plane that is not up by then has a fault.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// A control plane that is not up by then has a fault. Its store is written through to the disk,
+/// which takes many seconds where others write gigabytes at that moment.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// One that answers does so by then.
 const ANSWER: Duration = Duration::from_secs(5);
 /// A log that is larger at the start is moved aside.
