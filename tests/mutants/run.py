@@ -132,6 +132,7 @@ def one_pass(package, folder, fewer, arguments):
     environment["PROPTEST_MAX_SHRINK_ITERS"] = "0"
     # Nobody looks at a backtrace, and to write what it needs takes time for every mutant.
     environment["CARGO_PROFILE_DEV_DEBUG"] = "0"
+    environment["RUST_BACKTRACE"] = "0"
     environment |= fewer
     done = subprocess.run(
         ["cargo", "mutants", "--package", f"tidegate-{package}", "--output", str(folder),

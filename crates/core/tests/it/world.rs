@@ -20,7 +20,7 @@ use crate::shop::Shipment;
 pub(crate) const TICK: u64 = 100;
 
 /// More ticks than any story takes.
-const LIMIT: u32 = 72_000;
+const LIMIT: u32 = 8_000;
 
 /// How the instances of one revision behave.
 #[derive(Debug, Clone, Copy)]
