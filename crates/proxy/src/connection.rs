@@ -7,7 +7,7 @@ use std::{
     rc::Rc,
     sync::{
         Arc, LazyLock,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -18,12 +18,14 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    sync::Notify,
 };
 
 use crate::{
     forward,
     framing::{Fault, Framing},
     limits::Limits,
+    preface, tls,
     worker::{Listed, ScopeState, Worker},
 };
 
@@ -37,35 +39,78 @@ fn now() -> u64 {
 /// one thread.
 #[derive(Debug)]
 pub(crate) struct Activity {
-    /// A request is being answered.
-    busy: AtomicBool,
+    /// Requests that are being answered; more than one only with HTTP/2.
+    busy: AtomicU32,
     /// Since when there is none.
     idle_since: AtomicU64,
     /// Since when a head is under way; 0 when none is.
     head_since: AtomicU64,
     fault: AtomicU8,
+    /// The connection can tell the client that it will end, and does so when it is told.
+    http2: AtomicBool,
+    asked_to_end: AtomicBool,
+    end: Notify,
 }
 
 impl Activity {
     pub(crate) fn new() -> Self {
         Self {
-            busy: AtomicBool::new(false),
+            busy: AtomicU32::new(0),
             idle_since: AtomicU64::new(now()),
             head_since: AtomicU64::new(0),
             fault: AtomicU8::new(0),
+            http2: AtomicBool::new(false),
+            asked_to_end: AtomicBool::new(false),
+            end: Notify::new(),
         }
     }
 
     /// Whether the client has been silent for too long.
     pub(crate) fn is_overdue(&self, limits: &Limits) -> bool {
-        if self.busy.load(Relaxed) {
+        if self.busy.load(Relaxed) > 0 {
             return false;
+        }
+        if self.asked_to_end.load(Relaxed) {
+            let since = self.idle_since.load(Relaxed);
+            return Duration::from_millis(now().saturating_sub(since)) > limits.request_head;
         }
         let (since, limit) = match self.head_since.load(Relaxed) {
             0 => (self.idle_since.load(Relaxed), limits.client_idle),
             head => (head, limits.request_head),
         };
         Duration::from_millis(now().saturating_sub(since)) > limit
+    }
+
+    /// The client has begun to say something: the time of a head runs from now on.
+    pub(crate) fn begin_head(&self) {
+        self.head_since.store(now(), Relaxed);
+    }
+
+    /// What was begun is there: the client may be silent for a while.
+    pub(crate) fn rest(&self) {
+        self.head_since.store(0, Relaxed);
+        self.idle_since.store(now(), Relaxed);
+    }
+
+    /// From here on the connection speaks HTTP/2.
+    pub(crate) fn set_http2(&self) {
+        self.http2.store(true, Relaxed);
+    }
+
+    /// Has the connection tell the client to begin nothing new on it. Says false when it cannot,
+    /// or has done so before.
+    pub(crate) fn ask_to_end(&self) -> bool {
+        if !self.http2.load(Relaxed) || self.asked_to_end.swap(true, Relaxed) {
+            return false;
+        }
+        self.idle_since.store(now(), Relaxed);
+        self.end.notify_one();
+        true
+    }
+
+    /// Returns when the connection was asked to end.
+    pub(crate) async fn is_asked_to_end(&self) {
+        self.end.notified().await;
     }
 
     /// What is wrong with what the client sent.
@@ -92,7 +137,8 @@ pub(crate) struct Busy(Arc<Activity>);
 
 impl Busy {
     pub(crate) fn new(activity: &Arc<Activity>) -> Self {
-        activity.busy.store(true, Relaxed);
+        // All of it happens on one thread: no operation that a bus has to be locked for.
+        activity.busy.store(activity.busy.load(Relaxed) + 1, Relaxed);
         Self(Arc::clone(activity))
     }
 }
@@ -100,7 +146,7 @@ impl Busy {
 impl Drop for Busy {
     fn drop(&mut self) {
         self.0.idle_since.store(now(), Relaxed);
-        self.0.busy.store(false, Relaxed);
+        self.0.busy.store(self.0.busy.load(Relaxed) - 1, Relaxed);
     }
 }
 
@@ -111,6 +157,8 @@ pub(crate) struct Client {
     pub(crate) peer: SocketAddr,
     /// The client came by TLS.
     pub(crate) secure: bool,
+    /// The connection carries several requests at a time.
+    pub(crate) http2: bool,
     pub(crate) activity: Arc<Activity>,
 }
 
@@ -127,9 +175,23 @@ pub(crate) async fn serve(
         return;
     }
     let worker = Rc::clone(&listed.worker);
-    let socket = Socket::new(stream, Arc::clone(&activity));
-    let client =
-        Rc::new(Client { worker: Rc::clone(&worker), scope, peer, secure: false, activity });
+    let tls = scope.table().tls.clone();
+    let client = Client { worker, scope, peer, secure: tls.is_some(), http2: false, activity };
+    match tls {
+        Some(config) => Box::pin(tls::serve(listed, client, stream, config)).await,
+        None => Box::pin(preface::serve(listed, client, stream)).await,
+    }
+}
+
+/// Answers the requests of a connection that speaks HTTP/1 until it closes.
+pub(crate) async fn http1<S>(listed: Listed, client: Client, stream: S)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let worker = Rc::clone(&listed.worker);
+    let peer = client.peer;
+    let socket = Socket::new(stream, Arc::clone(&client.activity));
+    let client = Rc::new(client);
     let service = service_fn(move |request: Request<Incoming>| {
         let client = Rc::clone(&client);
         async move { Ok::<_, Infallible>(forward::answer(client, request).await) }

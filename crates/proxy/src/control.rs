@@ -82,6 +82,24 @@ pub(crate) async fn maintain(control: Arc<Control>) {
     }
 }
 
+/// Looks every second whether the files of certificates have changed. By itself, as files may be on
+/// a disk that does not answer.
+pub(crate) async fn watch_certificates(control: Arc<Control>) {
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let terminations = control.registry.lock().await.terminations();
+        if terminations.is_empty() {
+            continue;
+        }
+        let look = move || terminations.iter().for_each(|termination| termination.reload());
+        if let Err(error) = tokio::task::spawn_blocking(look).await {
+            tracing::error!(%error, "the certificates cannot be looked at");
+        }
+    }
+}
+
 async fn converse(control: Arc<Control>, stream: UnixStream) {
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);

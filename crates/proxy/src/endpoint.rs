@@ -35,6 +35,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct LocalTable {
     pub(crate) routes: Vec<LocalRoute>,
+    pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
     pub(crate) unanswered: Option<Arc<Gauge>>,
     /// Visitors are known by a cookie on one of the routes: it is kept from all endpoints.
     pub(crate) gives_cookies: bool,

@@ -56,7 +56,13 @@ pub(crate) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Re
 
 fn finish(client: &Client, response: Response<AnswerKind>, busy: Busy) -> Response<AnswerBody> {
     let mut response = response.map(|kind| AnswerBody::new(kind, busy));
-    if client.worker.is_last_answer(&client.scope)
+    if client.http2 {
+        // There, a connection is closed with a message of its own.
+        response.headers_mut().remove(CONNECTION);
+        if client.worker.is_last_answer(&client.scope) {
+            client.activity.ask_to_end();
+        }
+    } else if client.worker.is_last_answer(&client.scope)
         && response.status() != StatusCode::SWITCHING_PROTOCOLS
     {
         let close = HeaderValue::from_static("close");
@@ -82,10 +88,13 @@ async fn exchange(
     mut request: Request<Incoming>,
 ) -> Result<Response<AnswerKind>, Refused> {
     let started = Instant::now();
+    if client.http2 {
+        head::join_cookies(request.headers_mut());
+    }
     if let Some(fault) = client.activity.fault() {
         return Err(Refused::Malformed(fault.to_string()));
     }
-    let host = head::check(request.method(), request.uri(), request.headers())
+    let host = head::check(request.method(), request.version(), request.uri(), request.headers())
         .map_err(|malformed| Refused::Malformed(malformed.to_string()))?;
     let path = request.uri().path().to_owned();
     let asked_for = request.headers().get(head::REVISION).cloned();
@@ -133,7 +142,8 @@ async fn exchange(
     }
     let websocket = head::is_websocket(request.method(), request.version(), request.headers());
     let client_upgrade = websocket.then(|| upgrade::on(&mut request));
-    let place = Place { uri, host: host.clone(), peer: client.peer.ip(), websocket };
+    let peer = client.peer.ip();
+    let place = Place { uri, host: host.clone(), peer, secure: client.secure, websocket };
     let outgoing = outgoing(request, place, &worker.random);
     if let (Some(mirror), false) = (&route.mirror, websocket) {
         mirror.send(worker, search.staying_with.as_ref(), &outgoing);
@@ -145,12 +155,16 @@ async fn exchange(
 
 /// The target of the request to the backend.
 pub(crate) fn stripped<B>(rule: &RouteRule, request: &Request<B>) -> Result<Uri, String> {
-    let whole = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-    let target = match routing::upstream_path(rule, whole) {
-        Stripped::Whole(same)
-            if same.len() == whole.len() && request.uri().authority().is_none() =>
-        {
-            return Ok(request.uri().clone());
+    let Some(whole) = request.uri().path_and_query() else {
+        return Ok(Uri::from_static("/"));
+    };
+    let target = match routing::upstream_path(rule, whole.as_str()) {
+        // What names a host, too, as all of HTTP/2 does, is not parsed again to lose it.
+        Stripped::Whole(same) if same.len() == whole.as_str().len() => {
+            return Ok(match request.uri().authority() {
+                None => request.uri().clone(),
+                Some(_) => Uri::from(whole.clone()),
+            });
         }
         Stripped::Whole(path) => path.to_owned(),
         Stripped::WithSlash(rest) => format!("/{rest}"),
@@ -163,6 +177,7 @@ pub(crate) struct Place {
     pub(crate) uri: Uri,
     pub(crate) host: HeaderValue,
     pub(crate) peer: IpAddr,
+    pub(crate) secure: bool,
     pub(crate) websocket: bool,
 }
 
@@ -178,6 +193,7 @@ pub(crate) fn outgoing(
     let origin = Origin {
         peer: place.peer,
         host: place.host,
+        secure: place.secure,
         websocket: place.websocket,
         chunked: body.size_hint().exact().is_none(),
     };

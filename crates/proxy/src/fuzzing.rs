@@ -143,12 +143,13 @@ impl World {
         if let Some(fault) = self.activity.fault() {
             return Err(malformed(fault.to_string()));
         }
-        let host = head::check(request.method(), request.uri(), request.headers())
-            .map_err(|reason| malformed(reason.to_string()))?;
+        let host =
+            head::check(request.method(), request.version(), request.uri(), request.headers())
+                .map_err(|reason| malformed(reason.to_string()))?;
         let uri = forward::stripped(&self.rule, &request).map_err(malformed)?;
         let websocket = head::is_websocket(request.method(), request.version(), request.headers());
         let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let place = Place { uri, host, peer, websocket };
+        let place = Place { uri, host, peer, secure: false, websocket };
         let outgoing = forward::outgoing(request, place, &self.random);
         let sent = Rc::new(RefCell::default());
         self.requests.borrow_mut().push(Rc::clone(&sent));

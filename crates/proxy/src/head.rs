@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Uri, Version,
     header::{
-        CONNECTION, EXPECT, FORWARDED, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
-        TRANSFER_ENCODING, UPGRADE,
+        CONNECTION, COOKIE, EXPECT, FORWARDED, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+        TRAILER, TRANSFER_ENCODING, UPGRADE,
     },
 };
 
@@ -38,6 +38,8 @@ pub(crate) enum Malformed {
     Connect,
     #[error("the path contains a dot segment, a NUL or a broken percent sign")]
     Path,
+    #[error("the request's target is not a path that begins with a slash")]
+    Target,
     #[error("the Connection header names a header that must not be removed")]
     Nominated,
 }
@@ -45,6 +47,7 @@ pub(crate) enum Malformed {
 /// Checks what the HTTP library does not, and returns the host with its port.
 pub(crate) fn check(
     method: &Method,
+    version: Version,
     uri: &Uri,
     headers: &HeaderMap,
 ) -> Result<HeaderValue, Malformed> {
@@ -52,8 +55,13 @@ pub(crate) fn check(
         return Err(Malformed::Connect);
     }
     let mut hosts = headers.get_all(HOST).iter();
-    let (Some(host), None) = (hosts.next(), hosts.next()) else {
-        return Err(Malformed::HostCount);
+    let host = match (hosts.next(), hosts.next(), uri.authority()) {
+        (Some(host), None, _) => host.clone(),
+        // HTTP/2 says it beside the headers.
+        (None, _, Some(authority)) if version == Version::HTTP_2 => {
+            HeaderValue::from_str(authority.as_str()).map_err(|_| Malformed::HostValue)?
+        }
+        _ => return Err(Malformed::HostCount),
     };
     let is_host_byte = |byte: &u8| {
         byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']')
@@ -69,6 +77,9 @@ pub(crate) fn check(
     if !is_plainly_encoded(headers) {
         return Err(Malformed::Encoding);
     }
+    if !uri.path().starts_with('/') && uri.path() != "*" {
+        return Err(Malformed::Target);
+    }
     if path::is_deceptive(uri.path()) {
         return Err(Malformed::Path);
     }
@@ -80,14 +91,14 @@ pub(crate) fn check(
             FORWARDED_PROTO,
             http::header::CONTENT_LENGTH,
             http::header::AUTHORIZATION,
-            http::header::COOKIE,
+            COOKIE,
             REVISION,
         ];
         if kept.iter().any(|name| token.eq_ignore_ascii_case(name.as_str())) {
             return Err(Malformed::Nominated);
         }
     }
-    Ok(host.clone())
+    Ok(host)
 }
 
 /// Whether the body is encoded for transfer as `chunked`, once, or not at all: any other encoding
@@ -124,6 +135,8 @@ pub(crate) fn is_websocket(method: &Method, version: Version, headers: &HeaderMa
 pub(crate) struct Origin {
     pub(crate) peer: IpAddr,
     pub(crate) host: HeaderValue,
+    /// The client's connection is encrypted.
+    pub(crate) secure: bool,
     pub(crate) websocket: bool,
     /// The request has a body whose length is not known.
     pub(crate) chunked: bool,
@@ -143,8 +156,12 @@ pub(crate) fn to_endpoint(
     if let Ok(peer) = HeaderValue::from_str(&origin.peer.to_canonical().to_string()) {
         headers.insert(FORWARDED_FOR, peer);
     }
+    if !headers.contains_key(HOST) {
+        headers.insert(HOST, origin.host.clone());
+    }
     headers.insert(FORWARDED_HOST, origin.host);
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    let scheme = if origin.secure { "https" } else { "http" };
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
     if !headers.contains_key(REQUEST_ID)
         && let Ok(id) = HeaderValue::from_str(&format!("{:032x}", request_id()))
     {
@@ -156,6 +173,17 @@ pub(crate) fn to_endpoint(
     }
     if origin.chunked {
         headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+}
+
+/// Joins the parts in which HTTP/2 may send the cookies: HTTP/1 has them in one header.
+pub(crate) fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let parts: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&parts.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
     }
 }
 
@@ -243,6 +271,8 @@ mod tests {
             ("/", vec![("host", "")], Err(Malformed::HostValue)),
             ("http://b/x", vec![("host", "a")], Err(Malformed::OtherHost)),
             ("/a/../b", vec![("host", "a")], Err(Malformed::Path)),
+            ("a", vec![("host", "a")], Err(Malformed::Target)),
+            ("*", vec![("host", "a")], Ok("a")),
             ("/", vec![("host", "a"), ("transfer-encoding", "Chunked")], Ok("a")),
             (
                 "/",
@@ -264,13 +294,42 @@ mod tests {
                 Err(Malformed::Nominated),
             ),
         ] {
-            let found = check(&Method::GET, &target.parse().unwrap(), &appended(&pairs));
+            let found =
+                check(&Method::GET, Version::HTTP_11, &target.parse().unwrap(), &appended(&pairs));
             assert_eq!(
                 found.as_ref().map(|host| host.to_str().unwrap()),
                 wanted.as_ref().copied(),
                 "{target} {pairs:?}"
             );
         }
+    }
+
+    #[test]
+    fn http2_names_the_host_beside_the_headers() {
+        for (target, pairs, wanted) in [
+            ("https://a:1/x", vec![], Ok("a:1")),
+            ("https://a/", vec![("host", "A")], Ok("A")),
+            ("https://a/", vec![("host", "b")], Err(Malformed::OtherHost)),
+            ("https://a/", vec![("host", "a"), ("host", "a")], Err(Malformed::HostCount)),
+            ("https://u@a/", vec![], Err(Malformed::HostValue)),
+            ("/", vec![], Err(Malformed::HostCount)),
+            ("/", vec![("host", "a")], Ok("a")),
+        ] {
+            let found =
+                check(&Method::GET, Version::HTTP_2, &target.parse().unwrap(), &appended(&pairs));
+            assert_eq!(
+                found.as_ref().map(|host| host.to_str().unwrap()),
+                wanted.as_ref().copied(),
+                "{target} {pairs:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn cookies_in_parts_are_joined() {
+        let mut map = appended(&[("cookie", "a=1"), ("cookie", "b=2; c=3"), ("x", "y")]);
+        join_cookies(&mut map);
+        assert_eq!(map, headers(&[("cookie", "a=1; b=2; c=3"), ("x", "y")]));
     }
 
     #[test]
@@ -303,6 +362,7 @@ mod tests {
         let origin = Origin {
             peer: "127.0.0.1".parse().unwrap(),
             host: HeaderValue::from_static("a"),
+            secure: false,
             websocket: false,
             chunked: true,
         };

@@ -5,6 +5,8 @@ use std::time::Duration;
 /// Time and size limits of the data plane; the defaults are safe for a public listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
+    /// From a new connection to the end of the handshake by which it is encrypted.
+    pub handshake: Duration,
     /// From the first byte of a request to the end of its head.
     pub request_head: Duration,
     /// How long a client may keep a connection open without asking anything.
@@ -35,6 +37,8 @@ pub struct Limits {
     pub mirror: Duration,
     /// How many mirrored requests each worker has in flight; more are not sent.
     pub mirrored: usize,
+    /// How many requests a client may have under way on one HTTP/2 connection.
+    pub http2_streams: u32,
     /// How long the counters of a revision are kept when nothing names it any more.
     pub counters_kept: Duration,
 }
@@ -42,6 +46,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            handshake: Duration::from_secs(10),
             request_head: Duration::from_secs(30),
             client_idle: Duration::from_secs(75),
             connect: Duration::from_secs(2),
@@ -55,6 +60,7 @@ impl Default for Limits {
             head_bytes: 64 * 1024,
             mirror: Duration::from_secs(10),
             mirrored: 64,
+            http2_streams: 128,
             counters_kept: Duration::from_mins(10),
         }
     }

@@ -13,6 +13,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct LiveTable {
     pub(crate) routes: Vec<LiveRoute>,
+    /// How new connections are encrypted.
+    pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
     /// Requests that no revision answered.
     pub(crate) unanswered: Option<Arc<Gauge>>,
 }

@@ -134,6 +134,6 @@ impl Meters {
             routes.push(LiveRoute { rule: route.rule.clone(), backends });
         }
         routing::sort(&mut routes, |route| &route.rule);
-        LiveTable { routes, unanswered: Some(Arc::clone(&meters.unanswered)) }
+        LiveTable { routes, tls: None, unanswered: Some(Arc::clone(&meters.unanswered)) }
     }
 }

@@ -18,6 +18,7 @@ use crate::{
     meters::Meters,
     store::Store,
     table::{Admission, admit, check, invalid},
+    tls::Termination,
     worker::{Command, Handle},
 };
 
@@ -38,6 +39,8 @@ pub(crate) struct Registry {
     store: Store,
     workers: Vec<Handle>,
     scopes: BTreeMap<Scope, Served>,
+    /// How connections are encrypted, where a table asks for it or did before.
+    terminations: BTreeMap<Scope, Arc<Termination>>,
     meters: Arc<Mutex<Meters>>,
 }
 
@@ -49,6 +52,7 @@ impl Registry {
             store: Store::new(home),
             workers,
             scopes: BTreeMap::new(),
+            terminations: BTreeMap::new(),
             meters: Arc::new(Mutex::new(meters)),
         }
     }
@@ -65,6 +69,9 @@ impl Registry {
             if let Err(refusal) = check(&table) {
                 tracing::error!(scope = %table.scope, %refusal, "a stored table is not served");
                 continue;
+            }
+            if let Err(error) = self.restore_termination(&table).await {
+                tracing::error!(scope = %table.scope, %error, "cannot listen without a certificate");
             }
             let served = Served { table, address, listener: None };
             let scope = served.table.scope.clone();
@@ -92,6 +99,13 @@ impl Registry {
             .map(|(scope, served)| (scope.clone(), served.address))
             .collect();
         for (scope, address) in missing {
+            if let Some(table) = self.scopes.get(&scope).map(|served| served.table.clone())
+                && let Err(error) = self.restore_termination(&table).await
+            {
+                // Nothing is to be said in plain text in its place.
+                tracing::debug!(%scope, %error, "cannot listen without a certificate");
+                continue;
+            }
             match self.bind(address) {
                 Ok((listener, copies)) => {
                     let Some(served) = self.scopes.get(&scope) else {
@@ -134,6 +148,8 @@ impl Registry {
         let current = self.scopes.get(&table.scope);
         let admission = admit(current.map(|served| &served.table), &table)?;
         let order = (table.epoch, table.membership);
+        let termination = self.termination(&table).await?;
+        let current = self.scopes.get(&table.scope);
         let wanted = wanted_address(current, table.gateway.listen);
         let open = current.filter(|served| served.listener.is_some() && served.address == wanted);
         let new = match open {
@@ -155,6 +171,9 @@ impl Registry {
                 .map_err(|error| invalid(format!("cannot read the listener's address: {error}")))?,
             None => wanted,
         };
+        if let Some(termination) = termination {
+            self.terminations.insert(table.scope.clone(), termination);
+        }
         let installed = self.install(&table, copies.unwrap_or_default()).await;
         let scope = table.scope.clone();
         let listener = new_listener.or_else(|| {
@@ -166,6 +185,46 @@ impl Registry {
         self.store_in_force().await;
         installed.map_err(invalid)?;
         Ok((order.0, order.1, address))
+    }
+
+    /// How the connections of a new table are to be encrypted. The one in use stays when the table
+    /// names the same files: a change of shares is not refused since a certificate ran out in the
+    /// meantime.
+    async fn termination(&self, table: &ProxyTable) -> Result<Option<Arc<Termination>>, Refusal> {
+        let Some(wanted) = table.gateway.tls.clone() else {
+            return Ok(None);
+        };
+        let before = self.terminations.get(&table.scope).cloned();
+        if before.as_ref().is_some_and(|before| before.is_of(&wanted)) {
+            return Ok(before);
+        }
+        let scope = table.scope.clone();
+        let read = move || Termination::new(&scope, wanted, before.as_deref());
+        match blocking(read).await {
+            Ok(Ok(termination)) => Ok(Some(Arc::new(termination))),
+            Ok(Err(error)) => Err(invalid(format!("{}: tls: {error}", table.scope))),
+            Err(reason) => Err(invalid(reason)),
+        }
+    }
+
+    /// Reads the certificates of a table that was stored, unless they have been read.
+    async fn restore_termination(&mut self, table: &ProxyTable) -> Result<(), String> {
+        let Some(wanted) = table.gateway.tls.clone() else {
+            return Ok(());
+        };
+        if self.terminations.contains_key(&table.scope) {
+            return Ok(());
+        }
+        let scope = table.scope.clone();
+        let read = move || Termination::restored(&scope, wanted);
+        let termination = blocking(read).await?.map_err(|error| error.to_string())?;
+        self.terminations.insert(table.scope.clone(), Arc::new(termination));
+        Ok(())
+    }
+
+    /// Everything that has certificates to look after.
+    pub(crate) fn terminations(&self) -> Vec<Arc<Termination>> {
+        self.terminations.values().map(Arc::clone).collect()
     }
 
     /// Forgets a scope. One that cannot be forgotten on disk is kept: nobody would take it away
@@ -180,6 +239,7 @@ impl Registry {
         }
         let told = self.tell(|done| Command::Remove { scope: scope.clone(), done }).await;
         self.scopes.remove(scope);
+        self.terminations.remove(scope);
         match told {
             Ok(()) => Response::Done,
             Err(reason) => Response::Refused(invalid(reason)),
@@ -216,7 +276,11 @@ impl Registry {
         table: &ProxyTable,
         mut listeners: Vec<TcpListener>,
     ) -> Result<(), String> {
-        let live = Arc::new(self.lock_meters().compile(table));
+        let mut live = self.lock_meters().compile(table);
+        if table.gateway.tls.is_some() {
+            live.tls = self.terminations.get(&table.scope).map(|found| found.config());
+        }
+        let live = Arc::new(live);
         self.tell(|done| Command::Table {
             scope: table.scope.clone(),
             table: Arc::clone(&live),
@@ -273,6 +337,14 @@ impl Registry {
     fn lock_meters(&self) -> MutexGuard<'_, Meters> {
         self.meters.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Reads files beside the control thread, which goes on meanwhile.
+async fn blocking<T: Send + 'static>(
+    read: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, String> {
+    let read = tokio::task::spawn_blocking(read).await;
+    read.map_err(|error| format!("certificates cannot be read: {error}"))
 }
 
 /// An automatic port stays what it was.

@@ -102,6 +102,7 @@ pub fn run_with(options: Options, limits: Limits) -> Result<(), Error> {
         tracing::info!(socket = %socket.display(), "the proxy runs");
         // Goes on while requests in flight end, so that what still drains can be asked.
         tokio::spawn(control::serve(Arc::clone(&control), listener));
+        tokio::spawn(control::watch_certificates(Arc::clone(&control)));
         tokio::select! {
             () = control::maintain(Arc::clone(&control)) => {}
             () = control.end.notified() => {}

@@ -38,6 +38,19 @@ pub(crate) fn admit(current: Option<&ProxyTable>, new: &ProxyTable) -> Result<Ad
 
 /// Whether a table is consistent in itself.
 pub(crate) fn check(table: &ProxyTable) -> Result<(), Refusal> {
+    if let Some(tls) = &table.gateway.tls {
+        if tls.certificates.is_empty() {
+            return Err(invalid(format!("{}: tls names no certificate", table.scope)));
+        }
+        let mut paths = tls.certificates.iter().flat_map(|files| [&files.certificate, &files.key]);
+        if let Some(path) = paths.find(|path| !path.is_absolute()) {
+            return Err(invalid(format!(
+                "{}: tls: the file {} is not an absolute path",
+                table.scope,
+                path.display()
+            )));
+        }
+    }
     let mut rules = BTreeSet::new();
     for route in &table.routes {
         let name = format!("route {}{}", route.rule.host.as_deref().unwrap_or(""), route.rule.path);

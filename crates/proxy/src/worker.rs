@@ -240,6 +240,11 @@ impl Worker {
         self.closing.subscribe()
     }
 
+    /// Becomes true when the proxy is about to end.
+    pub(crate) fn draining(&self) -> watch::Receiver<bool> {
+        self.draining.subscribe()
+    }
+
     async fn run(self: Rc<Self>, mut commands: mpsc::UnboundedReceiver<Command>) {
         let tick = self.sweep_interval();
         let mut next = tokio::time::Instant::now() + tick;
@@ -366,7 +371,12 @@ impl Worker {
         }
         let gives_cookies =
             routes.iter().any(|route| route.rule.handling.sticky == Some(Sticky::Cookie));
-        LocalTable { routes, unanswered: live.unanswered.clone(), gives_cookies }
+        LocalTable {
+            routes,
+            tls: live.tls.clone(),
+            unanswered: live.unanswered.clone(),
+            gives_cookies,
+        }
     }
 
     /// Accepts on this listener in place of the former one, whose task is returned.
@@ -446,7 +456,7 @@ impl Worker {
     /// each.
     fn sweep(&self) {
         for open in self.open.borrow().values() {
-            if open.activity.is_overdue(&self.limits) {
+            if open.activity.is_overdue(&self.limits) && !open.activity.ask_to_end() {
                 open.task.abort();
             }
         }

@@ -1,6 +1,6 @@
 //! Who gets which share of the traffic.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -11,12 +11,32 @@ use crate::{ComponentName, Epoch, RevisionId, Scope, Share};
 pub struct Gateway {
     /// The address.
     pub listen: Listen,
+    /// How it is encrypted; plain HTTP when absent.
+    #[serde(default)]
+    pub tls: Option<Tls>,
 }
 
 impl From<Listen> for Gateway {
     fn from(listen: Listen) -> Self {
-        Self { listen }
+        Self { listen, ..Self::default() }
     }
+}
+
+/// How what is said with clients is encrypted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tls {
+    /// A client is shown the first that is valid for the name it asks for; the first of all when
+    /// none is, or when it names none.
+    pub certificates: Vec<CertificateFiles>,
+}
+
+/// A certificate and its key, each in a file in PEM form.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct CertificateFiles {
+    /// The certificate and those that lead to one that clients trust; an absolute path.
+    pub certificate: PathBuf,
+    /// Its private key; an absolute path.
+    pub key: PathBuf,
 }
 
 /// Which requests a component answers.

@@ -58,7 +58,7 @@ fn read<'a>(
     EnvironmentDraft {
         environment: Environment {
             name,
-            gateway: Gateway { listen: listen(&fields) },
+            gateway: Gateway::from(listen(&fields)),
             strategy: strategy.strategy.clone(),
             rollback: Rollback {
                 when,

@@ -243,17 +243,31 @@ impl Answer {
     }
 }
 
+/// A socket that gives up waiting.
+pub(crate) fn socket_to(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
+}
+
+/// Plain, or encrypted.
+pub(crate) trait Stream: std::io::Read + std::io::Write + Send {}
+
+impl<S: std::io::Read + std::io::Write + Send> Stream for S {}
+
 /// A connection to the proxy.
 pub(crate) struct Caller {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Box<dyn Stream>>,
 }
 
 impl Caller {
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self { stream: BufReader::new(stream) }
+        Self::over(socket_to(address))
+    }
+
+    pub(crate) fn over(stream: impl Stream + 'static) -> Self {
+        Self { stream: BufReader::new(Box::new(stream)) }
     }
 
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {

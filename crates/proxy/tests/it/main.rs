@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+mod certificates;
 mod changing;
+mod encrypting;
 mod failing;
 mod files;
 mod harness;

@@ -1,0 +1,244 @@
+//! Encrypted connections: certificates from files, chosen by the name a client asks for, and read
+//! again when the files change.
+
+mod accept;
+mod pair;
+mod validity;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use rustls::{
+    ServerConfig,
+    client::verify_server_name,
+    crypto::ring,
+    pki_types::ServerName,
+    server::{
+        ClientHello, NoServerSessionStorage, ParsedCertificate, ProducesTickets, ResolvesServerCert,
+    },
+    sign::CertifiedKey,
+};
+use tidegate_types::{Scope, Tls};
+
+pub(crate) use self::accept::serve;
+use self::pair::{Pair, PairError, Watched};
+
+/// The name of HTTP/2 in a handshake.
+const HTTP2: &[u8] = b"h2";
+
+/// So many pairs that a table named before are kept for one that names them again.
+const KEPT: usize = 16;
+
+/// How the connections of a scope are encrypted. The keys of its session tickets are here, too, so
+/// that a client that comes back to another worker needs no whole handshake.
+#[derive(Debug)]
+pub(crate) struct Termination {
+    scope: Scope,
+    tls: Tls,
+    config: Arc<ServerConfig>,
+    tickets: Arc<dyn ProducesTickets>,
+    shown: Arc<Shown>,
+    pairs: Mutex<Pairs>,
+}
+
+/// Certificates that were read.
+#[derive(Debug)]
+struct Pairs {
+    /// In the order of the table.
+    named: Vec<Watched>,
+    /// Of tables before, the latest first: whoever goes back to one needs no file for it.
+    former: Vec<Pair>,
+}
+
+impl Termination {
+    /// Reads all certificates that a table names. One that cannot be read or has expired, and that
+    /// was in use before, is used as it was.
+    pub(crate) fn new(scope: &Scope, tls: Tls, before: Option<&Self>) -> Result<Self, PairError> {
+        let former = before.map(|before| before.lock().all()).unwrap_or_default();
+        let mut named = Vec::with_capacity(tls.certificates.len());
+        for files in &tls.certificates {
+            let kept = former.iter().find(|pair| pair.files == *files);
+            named.push(Watched::read(scope, files, kept)?);
+        }
+        let former =
+            former.into_iter().filter(|pair| !tls.certificates.contains(&pair.files)).take(KEPT);
+        let pairs = Pairs { named, former: former.collect() };
+        let tickets = before.map(|before| Arc::clone(&before.tickets));
+        Self::with(scope, tls, pairs, tickets)
+    }
+
+    /// Reads the certificates of a table that was in force before a restart. Those that have
+    /// expired are used, and those that cannot be read are left out as long as there is another.
+    pub(crate) fn restored(scope: &Scope, tls: Tls) -> Result<Self, PairError> {
+        let mut named = Vec::with_capacity(tls.certificates.len());
+        let mut missing = None;
+        for files in &tls.certificates {
+            let (watched, error) = Watched::restored(files);
+            named.push(watched);
+            missing = missing.or(error);
+        }
+        match missing {
+            Some(error) if named.iter().all(|watched| watched.pair.is_none()) => Err(error),
+            missing => {
+                if let Some(error) = missing {
+                    tracing::error!(%scope, %error, "served without one of the certificates");
+                }
+                Self::with(scope, tls, Pairs { named, former: Vec::new() }, None)
+            }
+        }
+    }
+
+    fn with(
+        scope: &Scope,
+        tls: Tls,
+        pairs: Pairs,
+        tickets: Option<Arc<dyn ProducesTickets>>,
+    ) -> Result<Self, PairError> {
+        let tickets = match tickets {
+            Some(tickets) => tickets,
+            None => ring::Ticketer::new().map_err(PairError::Library)?,
+        };
+        let shown = Arc::new(Shown(RwLock::new(pairs.keys())));
+        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+            .map_err(PairError::Library)?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::clone(&shown) as Arc<dyn ResolvesServerCert>);
+        config.alpn_protocols = vec![HTTP2.to_vec(), b"http/1.1".to_vec()];
+        config.ticketer = Arc::clone(&tickets);
+        // Tickets do for those who come back; a store here would be a lock between the workers.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        let config = Arc::new(config);
+        Ok(Self { scope: scope.clone(), tls, config, tickets, shown, pairs: Mutex::new(pairs) })
+    }
+
+    /// Whether this is what a table asks for.
+    pub(crate) fn is_of(&self, tls: &Tls) -> bool {
+        self.tls == *tls
+    }
+
+    /// For new handshakes.
+    pub(crate) fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config)
+    }
+
+    /// Reads the pairs whose files have changed since they were read. One that cannot be used does
+    /// not take the place of the one in use. Blocks as long as the files do.
+    pub(crate) fn reload(&self) {
+        let mut pairs = self.lock();
+        let mut changed = false;
+        for watched in &mut pairs.named {
+            changed |= watched.reload(&self.scope);
+        }
+        if changed {
+            *self.shown.0.write().unwrap_or_else(PoisonError::into_inner) = pairs.keys();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pairs> {
+        self.pairs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pairs {
+    fn keys(&self) -> Vec<Arc<CertifiedKey>> {
+        let pairs = self.named.iter().filter_map(|watched| watched.pair.as_ref());
+        pairs.map(|pair| Arc::clone(&pair.key)).collect()
+    }
+
+    fn all(&self) -> Vec<Pair> {
+        let named = self.named.iter().filter_map(|watched| watched.pair.as_ref());
+        named.chain(&self.former).cloned().collect()
+    }
+}
+
+/// The certificates that clients are shown.
+#[derive(Debug)]
+struct Shown(RwLock<Vec<Arc<CertifiedKey>>>);
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let understood =
+            |key: &&Arc<CertifiedKey>| key.key.choose_scheme(hello.signature_schemes()).is_some();
+        let name = hello.server_name().and_then(|name| ServerName::try_from(name).ok());
+        let named = name
+            .and_then(|name| keys.iter().filter(understood).find(|key| is_valid_for(key, &name)));
+        named.or_else(|| keys.iter().find(understood)).or(keys.first()).cloned()
+    }
+}
+
+fn is_valid_for(key: &CertifiedKey, name: &ServerName<'_>) -> bool {
+    key.cert
+        .first()
+        .and_then(|certificate| ParsedCertificate::try_from(certificate).ok())
+        .is_some_and(|certificate| verify_server_name(&certificate, name).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use rustls::pki_types::{PrivateKeyDer, pem::PemObject as _};
+    use tidegate_types::CertificateFiles;
+
+    use super::*;
+
+    fn write(folder: &Path, name: &str) -> CertificateFiles {
+        let names = vec!["shop".to_owned()];
+        let made = rcgen::generate_simple_self_signed(names).unwrap();
+        let files = CertificateFiles {
+            certificate: folder.join(format!("{name}.crt")),
+            key: folder.join(format!("{name}.key")),
+        };
+        std::fs::write(&files.certificate, made.cert.pem()).unwrap();
+        std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+        files
+    }
+
+    fn shown(termination: &Termination) -> Vec<u8> {
+        termination.shown.0.read().unwrap()[0].cert[0].to_vec()
+    }
+
+    #[test]
+    fn what_cannot_be_used_takes_the_place_of_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = write(folder.path(), "used");
+        let other = write(folder.path(), "other");
+        let scope = "shop/production".parse().unwrap();
+        let tls = Tls { certificates: vec![files.clone()] };
+        let termination = Termination::new(&scope, tls, None).unwrap();
+        let first = shown(&termination);
+        let read_again = || {
+            termination.reload();
+            shown(&termination)
+        };
+        assert_eq!(read_again(), first);
+        // The new certificate is there and its key is not.
+        std::fs::copy(&other.certificate, &files.certificate).unwrap();
+        assert_eq!(read_again(), first);
+        std::fs::remove_file(&files.certificate).unwrap();
+        assert_eq!(read_again(), first);
+        std::fs::copy(&other.certificate, &files.certificate).unwrap();
+        std::fs::copy(&other.key, &files.key).unwrap();
+        let second = read_again();
+        assert_ne!(second, first);
+        assert_eq!(read_again(), second);
+    }
+
+    #[test]
+    fn a_key_is_never_printed() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = write(folder.path(), "used");
+        let secret = PrivateKeyDer::from_pem_file(&files.key).unwrap();
+        let part = &secret.secret_der()[40..56];
+        let number = <[u8; 16]>::try_from(part).map(u128::from_be_bytes).unwrap();
+        let hexadecimal = format!("{number:032x}");
+        let decimal = format!("{part:?}");
+        let scope = "shop/production".parse().unwrap();
+        let tls = Tls { certificates: vec![files] };
+        let printed = format!("{:?}", Termination::new(&scope, tls, None).unwrap());
+        for secret in [hexadecimal.as_str(), decimal.trim_matches(['[', ']'])] {
+            assert!(!printed.contains(secret), "{printed}");
+        }
+    }
+}
