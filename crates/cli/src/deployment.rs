@@ -108,7 +108,7 @@ pub(crate) fn report(
         return Err(fault);
     }
     let version = row.version.as_deref().unwrap_or("it");
-    let place = view.address.as_ref().map(|address| format!("  http://{address}"));
+    let place = view.url().map(|url| format!("  {url}"));
     let took = row.ended_at.map(|ended| render::time::length(ended.since(row.requested_at)));
     context.print(format!(
         "{} {} serves {version} after {}{}",

@@ -18,6 +18,9 @@ pub struct EnvironmentView {
     pub at: Timestamp,
     /// Where it is reached, as `127.0.0.1:8080`; none before the first route table.
     pub address: Option<String>,
+    /// It is reached by HTTPS.
+    #[serde(default)]
+    pub secure: bool,
     /// Of the route table that is wanted.
     pub epoch: Epoch,
     /// Whether the data plane follows it.
@@ -34,6 +37,15 @@ pub struct EnvironmentView {
     pub verified: Vec<Verified>,
     /// What does not work at the moment, each as a sentence.
     pub trouble: Vec<String>,
+}
+
+impl EnvironmentView {
+    /// Where it is reached, as `https://127.0.0.1:8443`; none before the first route table.
+    #[must_use]
+    pub fn url(&self) -> Option<String> {
+        let scheme = if self.secure { "https" } else { "http" };
+        self.address.as_ref().map(|address| format!("{scheme}://{address}"))
+    }
 }
 
 /// One component.
@@ -184,6 +196,7 @@ pub(crate) fn view(sources: Sources<'_>) -> EnvironmentView {
         scope: environment.scope.clone(),
         at: now,
         address: routes.address.clone(),
+        secure: environment.gateway.tls.is_some(),
         epoch: environment.epoch,
         confirmed: environment.epoch.0 == 0 || routes.epoch == Some(environment.epoch),
         components: components(&sources),

@@ -33,6 +33,8 @@ pub(crate) enum Kind {
     Size,
     /// A file or folder of the repository.
     Path,
+    /// A file of the machine that serves.
+    AbsolutePath,
     /// The path of a URL.
     UrlPath,
     /// The name of a host.
@@ -115,6 +117,7 @@ impl Kind {
             Self::Share => "a share such as `10%`".to_owned(),
             Self::Size => "a size such as `8MiB`".to_owned(),
             Self::Path => "a path in the repository".to_owned(),
+            Self::AbsolutePath => "an absolute path".to_owned(),
             Self::UrlPath => "a URL path such as `/api`".to_owned(),
             Self::Host => "a host name".to_owned(),
             Self::Header => "the name of a header such as `X-User-Id`".to_owned(),
@@ -169,6 +172,7 @@ impl Kind {
                 })
             }),
             Self::Path => plain_text(scalar).and_then(|()| path(text)),
+            Self::AbsolutePath => plain_text(scalar).and_then(|()| absolute_path(text)),
             Self::UrlPath => url_path(text),
             Self::Host => plain_text(scalar).and_then(|()| host(text)),
             Self::Header => plain_text(scalar).and_then(|()| header(text)),
@@ -327,6 +331,18 @@ fn path(text: &str) -> Result<(), Fault> {
     }
     if text.split('/').any(|part| part == ".git") {
         return Err(fault(format!("`{text}` is git's own folder")));
+    }
+    Ok(())
+}
+
+fn absolute_path(text: &str) -> Result<(), Fault> {
+    let fault = |message: String| Fault::new("bad-path", message);
+    if text.len() < 2 || !text.starts_with('/') {
+        return Err(fault(format!("`{text}` is not an absolute path"))
+            .help("write where it is on the machine that serves, as in `/etc/ssl/shop.pem`"));
+    }
+    if text.contains(char::is_control) {
+        return Err(fault("the path has a control character".to_owned()));
     }
     Ok(())
 }

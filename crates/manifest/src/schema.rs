@@ -135,6 +135,7 @@ fn scalar(kind: Kind) -> Value {
         Kind::Path => {
             json!({ "type": "string", "pattern": "^(?!/|~)(?!(.*/)?\\.\\.(/|$))[^\\\\]+$" })
         }
+        Kind::AbsolutePath => json!({ "type": "string", "pattern": "^/[^\\x00-\\x1f]+$" }),
         Kind::UrlPath => json!({ "type": "string", "pattern": "^/[^\\s#]*$" }),
         Kind::Host => json!({ "type": "string", "pattern": "^[a-z0-9-]+(\\.[a-z0-9-]+)*$" }),
         Kind::Header => json!({

@@ -43,3 +43,4 @@ mod worker;
 
 pub use limits::Limits;
 pub use run::{Error, Options, run, run_with};
+pub use tls::{ValidUntil, examine};

@@ -27,6 +27,8 @@ use crate::{
 const SPACE: u64 = 1 << 30;
 /// The engine's time and the wall clock may differ by so many milliseconds.
 const DRIFT: i64 = 60_000;
+/// A certificate that ends in fewer seconds, two weeks, is worth a warning.
+const EXPIRES_SOON: i64 = 14 * 24 * 60 * 60;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -69,6 +71,7 @@ pub(crate) async fn run(context: &Context) -> Result<Exit, Fault> {
     findings.push(proxy(context, &views).await);
     if let Ok(project) = &project {
         findings.extend(ports(project, &views));
+        findings.extend(certificates(project));
     }
     findings.extend(health.ok().map(|health| clock(&health)));
     let failed = findings.iter().any(|finding| finding.grade == Grade::Fail);
@@ -230,6 +233,36 @@ fn ports(project: &Project, views: &[EnvironmentView]) -> Vec<Finding> {
             }
         })
         .collect()
+}
+
+/// As this user may read them; the proxy runs as the same.
+fn certificates(project: &Project) -> Vec<Finding> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    let soon = i64::try_from(now).unwrap_or(i64::MAX).saturating_add(EXPIRES_SOON);
+    let mut findings = Vec::new();
+    for environment in &project.manifest.environments {
+        let tls = environment.gateway.tls.as_ref();
+        for files in tls.into_iter().flat_map(|tls| &tls.certificates) {
+            let name = &environment.name;
+            let certificate = files.certificate.display();
+            findings.push(match tidegate_proxy::examine(files) {
+                Ok(until) if until.seconds > soon => {
+                    pass("tls", format!("{certificate} of {name} is valid until {}", until.text))
+                }
+                Ok(until) => warn(
+                    "tls",
+                    format!("{certificate} of {name} is valid only until {}", until.text),
+                    "renew it: the new file is read within a second and needs no deployment",
+                ),
+                Err(error) => fail(
+                    "tls",
+                    format!("{name}: {error}"),
+                    "mend the files, or change `tls` of the environment",
+                ),
+            });
+        }
+    }
+    findings
 }
 
 fn free(address: SocketAddr) -> std::io::Result<()> {

@@ -56,10 +56,7 @@ pub(crate) fn render(
     now: Timestamp,
     style: Style,
 ) -> Vec<String> {
-    let place = match &view.address {
-        Some(address) => format!("http://{address}"),
-        None => "not reachable yet".to_owned(),
-    };
+    let place = view.url().unwrap_or_else(|| "not reachable yet".to_owned());
     let mut lines =
         vec![format!("{}  {}", style.bold(&view.scope.to_string()), style.cyan(&place))];
     if !view.confirmed {
@@ -175,6 +172,13 @@ mod tests {
           waits for api: the bake, at the latest in 7s
           ended by  the time, a breached guard (goes back), or `tidegate skip production`
         ");
+    }
+
+    #[test]
+    fn an_encrypted_environment_is_reached_by_https() {
+        let view = EnvironmentView { secure: true, ..sample::view() };
+        let lines = render(&view, 100, view.at, Style::plain());
+        assert!(lines[0].ends_with("  https://127.0.0.1:8080"), "{lines:?}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Write as _},
     process::Stdio,
 };
 
@@ -38,6 +38,43 @@ environments:
 ",
         tidegate_testapp::executable().display()
     )
+}
+
+#[test]
+fn an_encrypted_environment_is_reached_by_https_only_and_bad_files_change_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let made = rcgen::generate_simple_self_signed(["shop.test".to_owned()]).expect("a certificate");
+    let (certificate, key) = (folder.path().join("shop.pem"), folder.path().join("shop.key"));
+    fs::write(&certificate, made.cert.pem()).expect("it is written");
+    fs::write(&key, made.signing_key.serialize_pem()).expect("it is written");
+    let tls = |key: &std::path::Path| {
+        let (certificate, key) = (certificate.display(), key.display());
+        format!(
+            "{SITE}    tls: {{ certificates: [{{ certificate: {certificate}, key: {key} }}] }}\n"
+        )
+    };
+    let plain = |sandbox: &Sandbox| {
+        let status = sandbox.status();
+        let address = status["address"].as_str().expect("an address");
+        let mut connection = std::net::TcpStream::connect(address).expect("the proxy listens");
+        connection.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("it is sent");
+        std::io::read_to_string(connection).expect("an answer")
+    };
+    let sandbox = Sandbox::with(&[("tidegate.yaml", &tls(&key)), ("web/index.html", "first")]);
+    let answer = sandbox.tidegate(&["doctor"]).expect(0);
+    assert!(answer.stdout.contains("shop.pem of production is valid until"), "{answer:?}");
+    let answer = sandbox.tidegate(&["deploy"]).expect(0);
+    assert!(answer.stdout.contains("https://127.0.0.1:"), "{answer:?}");
+    assert!(plain(&sandbox).contains("this address speaks HTTPS"));
+    let answer = sandbox.tidegate(&["status"]).expect(0);
+    assert!(answer.stdout.contains("https://127.0.0.1:"), "{answer:?}");
+
+    let absent = folder.path().join("absent.key");
+    sandbox.commit(&[("tidegate.yaml", &tls(&absent)), ("web/index.html", "second")]);
+    let answer = sandbox.tidegate(&["doctor"]).expect(1);
+    assert!(answer.stdout.contains("absent.key"), "{answer:?}");
+    assert!(plain(&sandbox).contains("this address speaks HTTPS"));
+    sandbox.tidegate(&["down"]).expect(0);
 }
 
 /// Process ids of the control plane, the proxy and all instances.

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use tidegate_types::{Condition, EnvironmentName, Gateway, Guard, Listen, WithoutEvidence};
+use tidegate_types::{
+    CertificateFiles, Condition, EnvironmentName, Gateway, Guard, Listen, Tls, WithoutEvidence,
+};
 
 use super::{
     fields::Fields,
@@ -16,6 +18,7 @@ use crate::{
 };
 
 const PATH: &str = "environments.*";
+const CERTIFICATE: &str = "environments.*.tls.certificates.*";
 const WHEN: &str = "environments.*.rollback.when";
 
 /// An environment and where its parts were written.
@@ -52,13 +55,14 @@ fn read<'a>(
     let fields = Fields::new(node, PATH);
     let strategy = strategy::read(fields.node("strategy"), report);
     let rollback = fields.child("rollback");
+    let tls = tls(&name, &fields, report);
     let (when, guard_spans) = guards(&rollback, report);
     let values: Vec<&Entry> = fields.named("env").collect();
     let replicas: Vec<&Entry> = fields.named("replicas").collect();
     EnvironmentDraft {
         environment: Environment {
             name,
-            gateway: Gateway::from(listen(&fields)),
+            gateway: Gateway { listen: listen(&fields), tls },
             strategy: strategy.strategy.clone(),
             rollback: Rollback {
                 when,
@@ -97,6 +101,32 @@ fn listen(fields: &Fields<'_>) -> Listen {
         .map(|port| (std::net::Ipv4Addr::LOCALHOST, port).into())
         .or_else(|_| text.parse())
         .map_or(Listen::Automatic, Listen::Address)
+}
+
+fn tls(name: &EnvironmentName, fields: &Fields<'_>, report: &mut Report<'_>) -> Option<Tls> {
+    fields.node("tls")?;
+    let tls = fields.child("tls");
+    let items = tls.items("certificates")?;
+    if items.is_empty()
+        && let Some(span) = tls.span("certificates")
+    {
+        report
+            .error(
+                "empty-list",
+                span,
+                format!("`tls.certificates` of environment `{name}` names no certificate"),
+            )
+            .help("name a certificate and its key, or remove `tls` for plain HTTP");
+    }
+    let certificates = items
+        .iter()
+        .map(|item| {
+            let fields = Fields::new(Some(item), CERTIFICATE);
+            let path = |name| fields.value::<String>(name).into();
+            CertificateFiles { certificate: path("certificate"), key: path("key") }
+        })
+        .collect();
+    Some(Tls { certificates })
 }
 
 /// The guards of an environment: those that were written, in their order, and those of the default

@@ -12,6 +12,7 @@ const POSITIVE: Form = Form::Scalar(Kind::PositiveDuration);
 const SHARE: Form = Form::Scalar(Kind::Share);
 const SIZE: Form = Form::Scalar(Kind::Size);
 const PATH: Form = Form::Scalar(Kind::Path);
+const ABSOLUTE_PATH: Form = Form::Scalar(Kind::AbsolutePath);
 const URL_PATH: Form = Form::Scalar(Kind::UrlPath);
 const VERBATIM: Form = Form::Scalar(Kind::Verbatim);
 const MAPPING: Form = Form::Mapping;
@@ -310,6 +311,42 @@ pub(crate) const KEYS: &[Key] = &[
     .depends("a free port on 127.0.0.1, chosen once and kept")
     .details("A number alone is a port on 127.0.0.1.")
     .example("127.0.0.1:8080"),
+    Key::new("environments.*.tls", &[MAPPING], "Encrypts the environment: it is reached by HTTPS.")
+        .depends("plain HTTP")
+        .details(
+            "TLS 1.2 and 1.3, with HTTP/2 and HTTP/1.1. Plain HTTP is answered with 400 then.",
+        )
+        .example(
+            "{ certificates: [{ certificate: /etc/ssl/shop.pem, key: /etc/ssl/shop.key }] }",
+        ),
+    Key::new(
+        "environments.*.tls.certificates",
+        &[Form::List],
+        "Certificates with their keys, in files on the machine that serves.",
+    )
+    .required()
+    .details(
+        "A client is shown the first that is valid for the host it asks for; the first of all when \
+         none is. The files are read when they are named first and again when they change; a pair \
+         that cannot be used does not take the place of one in use.",
+    )
+    .example("[{ certificate: /etc/ssl/shop.pem, key: /etc/ssl/shop.key }]"),
+    Key::new("environments.*.tls.certificates.*", &[MAPPING], "A certificate and its key.")
+        .example("{ certificate: /etc/ssl/shop.pem, key: /etc/ssl/shop.key }"),
+    Key::new(
+        "environments.*.tls.certificates.*.certificate",
+        &[ABSOLUTE_PATH],
+        "The file of the certificate in PEM form, followed by those that lead to a known one.",
+    )
+    .required()
+    .example("/etc/letsencrypt/live/shop.example.com/fullchain.pem"),
+    Key::new(
+        "environments.*.tls.certificates.*.key",
+        &[ABSOLUTE_PATH],
+        "The file of its private key in PEM form, not encrypted.",
+    )
+    .required()
+    .example("/etc/letsencrypt/live/shop.example.com/privkey.pem"),
     Key::new(
         "environments.*.strategy",
         &[choice(&STRATEGIES), MAPPING],

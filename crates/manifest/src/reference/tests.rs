@@ -71,6 +71,7 @@ fn faults(path: &str, value: &str) -> String {
     // The items of lists are written as flow above, and those in the middle of a path as a block.
     let text = text
         .replace("steps:\n          a:\n            ", "steps:\n          - ")
+        .replace("certificates:\n        a:\n          ", "certificates:\n        - ")
         .replace("when:\n        a:\n          ", "when:\n        - ");
     let mut report = Report::new("example", &text);
     let (root, faults) = yaml::parse(&text);

@@ -217,6 +217,7 @@ fn what_the_reader_takes_the_schema_takes() {
         Kind::Share,
         Kind::Size,
         Kind::Path,
+        Kind::AbsolutePath,
         Kind::UrlPath,
         Kind::Host,
         Kind::Header,

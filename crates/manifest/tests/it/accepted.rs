@@ -110,6 +110,7 @@ fn the_smallest_manifest_takes_all_requests() {
                 ),
                 gateway: Gateway {
                     listen: Automatic,
+                    tls: None,
                 },
                 strategy: BlueGreen {
                     canary: None,

@@ -693,6 +693,46 @@ components:
 }
 
 #[test]
+fn certificates() {
+    let text = r"project: shop
+components: { api: { command: a } }
+environments:
+  one: { tls: { certificates: [{ certificate: shop.pem, key: ~/shop.key }] } }
+  two: { tls: { certificates: [] } }
+  three: { tls: {} }
+";
+    insta::assert_snapshot!(told(text), @r"
+    error[bad-path]: `certificate` in item 1 of `tls.certificates` of environment `one`: `shop.pem` is not an absolute path
+     --> tidegate.yaml:4:47
+      |
+    4 |   one: { tls: { certificates: [{ certificate: shop.pem, key: ~/shop.key }] } }
+      |                                               ^^^^^^^^
+      = help: write where it is on the machine that serves, as in `/etc/ssl/shop.pem`
+
+    error[bad-path]: `key` in item 1 of `tls.certificates` of environment `one`: `~/shop.key` is not an absolute path
+     --> tidegate.yaml:4:62
+      |
+    4 |   one: { tls: { certificates: [{ certificate: shop.pem, key: ~/shop.key }] } }
+      |                                                              ^^^^^^^^^^
+      = help: write where it is on the machine that serves, as in `/etc/ssl/shop.pem`
+
+    error[empty-list]: `tls.certificates` of environment `two` names no certificate
+     --> tidegate.yaml:5:31
+      |
+    5 |   two: { tls: { certificates: [] } }
+      |                               ^^^
+      = help: name a certificate and its key, or remove `tls` for plain HTTP
+
+    error[missing-key]: `certificates` is missing in `tls` of environment `three`
+     --> tidegate.yaml:6:17
+      |
+    6 |   three: { tls: {} }
+      |                 ^^^
+      = help: add it, for example `certificates: [{ certificate: /etc/ssl/shop.pem, key: /etc/ssl/shop.key }]`
+    ");
+}
+
+#[test]
 fn health() {
     let text = r"project: shop
 components:

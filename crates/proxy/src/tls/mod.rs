@@ -17,10 +17,10 @@ use rustls::{
     },
     sign::CertifiedKey,
 };
-use tidegate_types::{Scope, Tls};
+use tidegate_types::{CertificateFiles, Scope, Tls};
 
 pub(crate) use self::accept::serve;
-use self::pair::{Pair, PairError, Watched};
+use self::pair::{Judgement, Pair, PairError, Watched};
 
 /// The name of HTTP/2 in a handshake.
 const HTTP2: &[u8] = b"h2";
@@ -151,6 +151,21 @@ impl Pairs {
     }
 }
 
+/// Until when a certificate is valid, if it and its key can be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ValidUntil {
+    /// In seconds since 1970.
+    pub seconds: i64,
+    /// To be read by people.
+    pub text: String,
+}
+
+/// Reads a pair as it would be read to be served, and says until when it is valid or what is wrong.
+pub fn examine(files: &CertificateFiles) -> Result<ValidUntil, String> {
+    let until = Pair::load(files, Judgement::Strict).map_err(|error| error.to_string())?.until;
+    Ok(ValidUntil { seconds: until.seconds, text: until.text })
+}
+
 /// The certificates that clients are shown.
 #[derive(Debug)]
 struct Shown(RwLock<Vec<Arc<CertifiedKey>>>);
@@ -179,7 +194,6 @@ mod tests {
     use std::path::Path;
 
     use rustls::pki_types::{PrivateKeyDer, pem::PemObject as _};
-    use tidegate_types::CertificateFiles;
 
     use super::*;
 

@@ -15,7 +15,7 @@ use rustls::{
 };
 use tidegate_types::{CertificateFiles, Scope};
 
-use super::validity::Validity;
+use super::validity::{Moment, Validity};
 
 /// How a certificate is judged that is valid at another time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +55,7 @@ pub(crate) enum PairError {
 pub(super) struct Pair {
     pub(super) files: CertificateFiles,
     pub(super) key: Arc<CertifiedKey>,
+    pub(super) until: Moment,
 }
 
 impl std::fmt::Debug for Pair {
@@ -65,7 +66,7 @@ impl std::fmt::Debug for Pair {
 
 impl Pair {
     /// Reads the files.
-    fn load(files: &CertificateFiles, judgement: Judgement) -> Result<Self, PairError> {
+    pub(super) fn load(files: &CertificateFiles, judgement: Judgement) -> Result<Self, PairError> {
         let CertificateFiles { certificate, key } = files;
         let text = read(certificate)?;
         let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&text)
@@ -93,7 +94,7 @@ impl Pair {
             CertifiedKey::from_der(chain, secret, &ring::default_provider()).map_err(|source| {
                 PairError::Unusable { certificate: certificate.clone(), key: key.clone(), source }
             })?;
-        Ok(Self { files: files.clone(), key: Arc::new(pair) })
+        Ok(Self { files: files.clone(), key: Arc::new(pair), until: validity.until })
     }
 }
 

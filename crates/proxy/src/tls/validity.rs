@@ -9,7 +9,7 @@ pub(crate) struct Validity {
 }
 
 /// A moment in seconds since 1970, and as it is read.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Moment {
     pub(crate) seconds: i64,
     pub(crate) text: String,
