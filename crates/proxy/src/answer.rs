@@ -225,6 +225,22 @@ impl EndpointBody {
         }
     }
 
+    /// What has come in already, or comes in when the connection is driven. The connection reads
+    /// only what somebody has asked for.
+    fn poll_incoming(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let poll = Pin::new(&mut self.incoming).poll_frame(context);
+        match &mut self.running {
+            Some((_, connection)) if poll.is_pending() => {
+                connection.drive(context);
+                Pin::new(&mut self.incoming).poll_frame(context)
+            }
+            _ => poll,
+        }
+    }
+
     fn end(&mut self) {
         if let Some((ticket, connection)) = self.running.take()
             && let Some(endpoint) = &ticket.endpoint
@@ -256,7 +272,7 @@ impl Body for AnswerBody {
                 }
             },
             AnswerKind::Endpoint(body) => {
-                let poll = Pin::new(&mut body.incoming).poll_frame(context);
+                let poll = body.poll_incoming(context);
                 match &poll {
                     Poll::Ready(None) => body.end(),
                     Poll::Ready(Some(Ok(_))) => body.end_if_complete(),

@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     rc::Rc,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
@@ -149,8 +149,8 @@ impl Endpoint {
     /// still open, for a request that could not be repeated.
     pub(crate) fn take_idle(&self, surely_open: bool) -> Option<Connection> {
         loop {
-            let (connection, _) = self.idle.borrow_mut().pop()?;
-            if connection.sender.is_ready() && (!surely_open || connection.is_open()) {
+            let (mut connection, _) = self.idle.borrow_mut().pop()?;
+            if connection.is_ready() && (!surely_open || connection.is_open()) {
                 return Some(connection);
             }
         }
@@ -180,13 +180,14 @@ impl Endpoint {
 
     /// Takes a connection back after its answer has ended.
     pub(crate) fn give_back(self: &Rc<Self>, mut connection: Connection, limits: &Limits) {
+        if connection.is_ready() {
+            return self.keep(connection, limits);
+        }
         if connection.sender.is_closed() {
             return;
         }
-        if connection.sender.is_ready() {
-            return self.keep(connection, limits);
-        }
-        // The answer ended before the request did, or the connection's task has not run yet.
+        // The answer ended before the request did.
+        connection.detach();
         let (endpoint, limits) = (Rc::clone(self), *limits);
         spawn_local(async move {
             let ready = connection.sender.ready();
@@ -205,17 +206,30 @@ impl Endpoint {
 
     /// Closes what has not been used for longer than `longest`.
     pub(crate) fn close_idle(&self, now: Instant, longest: Duration) {
-        self.idle.borrow_mut().retain(|(connection, since)| {
-            !connection.sender.is_closed() && now.duration_since(*since) < longest
+        self.idle.borrow_mut().retain_mut(|(connection, since)| {
+            now.duration_since(*since) < longest && connection.is_ready()
         });
     }
 }
 
+/// What reads and writes on a connection.
+type Driver = Pin<Box<dyn Future<Output = hyper::Result<()>>>>;
+
 /// A connection to an endpoint.
-#[derive(Debug)]
+///
+/// It has no task of its own as long as whoever waits for the answer can drive it: to wake another
+/// task for each request, and to be woken by it, is what most of a proxy's own time is spent on.
 pub(crate) struct Connection {
     pub(crate) sender: SendRequest<RequestBody>,
+    /// None once it has ended, or has a task of its own.
+    driver: Option<Driver>,
     socket: Socket,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Connection").field("socket", &self.socket).finish_non_exhaustive()
+    }
 }
 
 impl Connection {
@@ -224,16 +238,44 @@ impl Connection {
         stream.set_nodelay(true)?;
         let socket = Socket(Arc::new(Mutex::new(stream)));
         let (sender, connection) = Builder::new()
-            .max_buf_size(limits.head_bytes.max(8 * 1024))
+            .max_header_size(limits.head_bytes)
             .handshake(TokioIo::new(socket.clone()))
             .await
             .map_err(std::io::Error::other)?;
-        spawn_local(async move {
-            if let Err(error) = connection.with_upgrades().await {
-                tracing::debug!(%address, %error, "a connection to an endpoint broke");
+        let driver: Driver = Box::pin(connection.with_upgrades());
+        Ok(Self { sender, driver: Some(driver), socket })
+    }
+
+    /// Reads and writes what can be. Whoever waits for something on this connection calls it each
+    /// time, unless the connection has a task of its own.
+    pub(crate) fn drive(&mut self, context: &mut Context<'_>) {
+        if let Some(driver) = &mut self.driver
+            && let Poll::Ready(ended) = driver.as_mut().poll(context)
+        {
+            self.driver = None;
+            if let Err(error) = ended {
+                tracing::debug!(%error, "a connection to an endpoint broke");
             }
-        });
-        Ok(Self { sender, socket })
+        }
+    }
+
+    /// Gives it a task of its own, for when it is to go on while nobody waits for it: a request
+    /// whose body is still coming in, or what follows an upgrade.
+    pub(crate) fn detach(&mut self) {
+        if let Some(driver) = self.driver.take() {
+            spawn_local(async move {
+                if let Err(error) = driver.await {
+                    tracing::debug!(%error, "a connection to an endpoint broke");
+                }
+            });
+        }
+    }
+
+    /// Whether the next request can be sent. What came in since it was used last is looked at
+    /// without a call of the operating system, so that an end that it told is known.
+    fn is_ready(&mut self) -> bool {
+        self.drive(&mut Context::from_waker(Waker::noop()));
+        self.sender.is_ready()
     }
 
     /// Whether the endpoint has neither closed the connection nor sent anything unasked.

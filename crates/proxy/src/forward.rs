@@ -2,6 +2,7 @@
 
 use std::{
     cell::Cell,
+    future::poll_fn,
     net::IpAddr,
     pin::{Pin, pin},
     rc::Rc,
@@ -398,6 +399,11 @@ impl Search<'_> {
                     continue;
                 }
             };
+            if body.is_some() || websocket {
+                // The body, and whatever follows an upgrade, comes in also while nobody reads the
+                // answer.
+                connection.detach();
+            }
             let copy = (resends > 0).then(|| copy_of(&request));
             match transmit(&mut connection, request, body.as_deref(), limits.answer_head).await {
                 Sent::Answered(response) => return Ok((response, ticket, connection)),
@@ -461,6 +467,10 @@ async fn transmit(
     limit: std::time::Duration,
 ) -> Sent {
     let mut answer = pin!(connection.sender.try_send_request(request));
+    let mut answer = pin!(poll_fn(|context| {
+        connection.drive(context);
+        answer.as_mut().poll(context)
+    }));
     let mut deadline = tokio::time::Instant::now() + limit;
     loop {
         match tokio::time::timeout_at(deadline, answer.as_mut()).await {

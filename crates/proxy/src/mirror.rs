@@ -86,6 +86,7 @@ async fn ask(
         // That it cannot be reached is for the requests to find out that count.
         None => endpoint.connect_unnoticed(limits).await.ok()?,
     };
+    connection.detach();
     let answer = connection.sender.try_send_request(request).await.ok()?;
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
         return None;
