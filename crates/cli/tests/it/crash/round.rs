@@ -90,6 +90,8 @@ struct Running<'a> {
     /// Instances of the release die now.
     is_ill: bool,
     commands: Vec<Child>,
+    /// When instances were killed.
+    struck: Vec<Instant>,
 }
 
 /// Deploys the second release of a scenario over the first one.
@@ -117,6 +119,7 @@ pub(crate) fn run(scenario: Scenario, attack: Option<&Attack<'_>>) -> Round {
         given_up: None,
         is_ill: false,
         commands: Vec::new(),
+        struck: Vec::new(),
         sandbox,
     };
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| running.watch()));
@@ -298,6 +301,8 @@ impl Running<'_> {
             if victim == Victim::Proxy {
                 self.former_proxy = Some(pid);
                 self.outages.push((from, None));
+            } else {
+                self.struck.push(from);
             }
             return;
         }
@@ -437,7 +442,12 @@ impl Running<'_> {
         let died = self.scenario.release.dies()
             && (lost.method == Method::Post || has_nobody)
             && refused(502, "no-answer");
-        in_gap || died
+        // It is sent three times at most, so that one that ends whoever takes it ends no more than
+        // three. Two that died by themselves and the one that was killed are three.
+        let thrice = self.scenario.release.dies()
+            && self.struck.iter().any(|at| lost.began <= *at && *at <= lost.ended)
+            && refused(502, "no-answer");
+        in_gap || died || thrice
     }
 
     /// What helps to understand a failure.
