@@ -5,7 +5,7 @@ use std::path::Path;
 use tidegate_proxy::fuzzing::{Plane, stored};
 use tidegate_types::{
     Gateway,
-    data_plane::{ProxyTable, Refusal, Request, Response},
+    data_plane::{ProxyTable, Refusal, Request, Response, Upstream},
 };
 
 use crate::{folder, state::kept};
@@ -29,7 +29,14 @@ fn said(line: &[u8]) -> Vec<u8> {
             kept(&request);
             let request = match request {
                 Request::Publish(table) => {
-                    Request::Publish(ProxyTable { gateway: Gateway::default(), ..table })
+                    let mut table = ProxyTable { gateway: Gateway::default(), ..table };
+                    // Nor is anybody out there to be asked how it is.
+                    for backend in table.routes.iter_mut().flat_map(|route| &mut route.backends) {
+                        if let Upstream::Endpoints(endpoints) = &mut backend.upstream {
+                            endpoints.iter_mut().for_each(|endpoint| endpoint.check = None);
+                        }
+                    }
+                    Request::Publish(table)
                 }
                 other => other,
             };

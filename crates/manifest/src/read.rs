@@ -5,6 +5,7 @@
 //! when there was no error at all.
 
 mod component;
+mod concurrency;
 mod consistency;
 mod environment;
 mod fields;

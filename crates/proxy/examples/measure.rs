@@ -85,6 +85,7 @@ fn table(epoch: u64, application: SocketAddr) -> ProxyTable {
         upstream: Upstream::Endpoints(vec![Endpoint {
             instance: InstanceId::new(format!("{name}.1")),
             address: application,
+            check: None,
         }]),
     };
     ProxyTable {

@@ -16,9 +16,12 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use crate::{
+    backend::Backend,
     connection::Busy,
-    endpoint::{Backend, Connection, Endpoint},
+    endpoint::{Connection, Endpoint},
     files::FileBody,
+    gate::Slot,
+    limits::Limits,
     worker::Worker,
 };
 
@@ -35,6 +38,14 @@ pub(crate) enum Own {
     NoSuchRevision,
     /// Nobody is there to answer.
     NobodyReady,
+    /// Too many wait for the revision already.
+    QueueFull,
+    /// The revision had no room for too long.
+    QueueTimeout,
+    /// Too many wait for the scope already.
+    GatewayFull,
+    /// The scope had no room for too long.
+    GatewayTimeout,
     /// Whoever was asked did not answer properly.
     BadGateway,
     /// Whoever was asked did not answer in time.
@@ -59,6 +70,26 @@ impl Own {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "nobody-ready",
                 "no instance is ready to answer; try again in a moment",
+            ),
+            Self::QueueFull => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "queue-full",
+                "all instances are busy and too many requests wait for them; try again in a moment",
+            ),
+            Self::QueueTimeout => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "queue-timeout",
+                "all instances were busy for as long as a request may wait; try again in a moment",
+            ),
+            Self::GatewayFull => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "gateway-full",
+                "too many requests are in flight and wait already; try again in a moment",
+            ),
+            Self::GatewayTimeout => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "gateway-timeout",
+                "too many requests were in flight for as long as one may wait; try again in a moment",
             ),
             Self::BadGateway => {
                 (StatusCode::BAD_GATEWAY, "no-answer", "the application did not answer properly")
@@ -91,7 +122,7 @@ impl Own {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(SERVER, HeaderValue::from_static("tidegate"));
         headers.insert(REASON, HeaderValue::from_static(reason));
-        if self == Self::NobodyReady {
+        if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if self == Self::BadRequest {
@@ -119,6 +150,10 @@ pub(crate) struct Ticket {
     started: Instant,
     failed: bool,
     counted: bool,
+    /// Its place at the instance, where their number is limited.
+    slot: Option<Slot>,
+    /// Its place in the scope, where their number is limited.
+    place_in_scope: Option<Slot>,
 }
 
 impl Ticket {
@@ -132,7 +167,48 @@ impl Ticket {
         if let Some(endpoint) = &endpoint {
             endpoint.begin(worker.index);
         }
-        Self { worker: worker.index, backend, endpoint, started, failed: false, counted: true }
+        Self {
+            worker: worker.index,
+            backend,
+            endpoint,
+            started,
+            failed: false,
+            counted: true,
+            slot: None,
+            place_in_scope: None,
+        }
+    }
+
+    /// With its place at the instance.
+    pub(crate) fn at(mut self, slot: Option<Slot>) -> Self {
+        self.slot = slot;
+        self
+    }
+
+    /// With its place in the scope.
+    pub(crate) fn within(mut self, slot: Option<Slot>) -> Self {
+        self.place_in_scope = slot;
+        self
+    }
+
+    /// The revision that answers it.
+    pub(crate) fn backend(&self) -> &Backend {
+        &self.backend
+    }
+
+    /// The instance did what was asked of it, unless it said otherwise at the beginning.
+    pub(crate) fn did_well(&self) {
+        if let Some(endpoint) = self.endpoint.as_ref().filter(|_| !self.failed) {
+            endpoint.health.answered();
+        }
+    }
+
+    /// The instance broke off in the middle of its answer.
+    fn broke_off(&mut self, limits: &Limits) {
+        self.fail();
+        if let Some(endpoint) = &self.endpoint {
+            self.backend.has_failed(endpoint, limits);
+        }
     }
 
     /// The revision failed it.
@@ -245,6 +321,7 @@ impl EndpointBody {
         if let Some((ticket, connection)) = self.running.take()
             && let Some(endpoint) = &ticket.endpoint
         {
+            ticket.did_well();
             endpoint.give_back(connection, &self.worker.limits);
         }
     }
@@ -278,7 +355,7 @@ impl Body for AnswerBody {
                     Poll::Ready(Some(Ok(_))) => body.end_if_complete(),
                     Poll::Ready(Some(Err(_))) => {
                         if let Some((mut ticket, _)) = body.running.take() {
-                            ticket.fail();
+                            ticket.broke_off(&body.worker.limits);
                         }
                     }
                     Poll::Pending => {}

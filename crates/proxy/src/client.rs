@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Mutex, sync::PoisonError, time::Duration};
 
 use tidegate_types::{
     Epoch, Scope,
-    data_plane::{ProxyTable, Refusal, Request, Response, ServedTable, Traffic},
+    data_plane::{Health, ProxyTable, Refusal, Request, Response, ServedTable, Traffic},
 };
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
@@ -90,6 +90,14 @@ impl Client {
     pub async fn traffic(&self, scope: &Scope) -> Result<Traffic, ClientError> {
         match self.call(&Request::Traffic(scope.clone())).await? {
             Response::Traffic(traffic) => Ok(traffic),
+            other => Err(self.unexpected(&other)),
+        }
+    }
+
+    /// How the instances of a scope are, and who waits for them.
+    pub async fn health(&self, scope: &Scope) -> Result<Health, ClientError> {
+        match self.call(&Request::Health(scope.clone())).await? {
+            Response::Health(health) => Ok(health),
             other => Err(self.unexpected(&other)),
         }
     }

@@ -17,7 +17,7 @@ use tokio::{
     sync::{Mutex, Notify},
 };
 
-use crate::{meters::Meters, registry::Registry, table::invalid};
+use crate::{health::watch::Watch, meters::Meters, registry::Registry, table::invalid};
 
 /// Longer lines than any table with thousands of routes needs are refused.
 const LONGEST_LINE: u64 = 64 << 20;
@@ -27,6 +27,7 @@ const LONGEST_LINE: u64 = 64 << 20;
 pub(crate) struct Control {
     pub(crate) registry: Mutex<Registry>,
     pub(crate) meters: Arc<StdMutex<Meters>>,
+    pub(crate) watch: Arc<StdMutex<Watch>>,
     /// Somebody asked the proxy to end, and it has stopped listening.
     pub(crate) end: Notify,
     /// The workers have been told to end.
@@ -138,6 +139,9 @@ async fn answer(control: &Control, request: Request) -> Response {
         Request::Tables => Response::Tables(control.registry.lock().await.tables()),
         Request::Traffic(scope) => Response::Traffic(
             control.meters.lock().unwrap_or_else(PoisonError::into_inner).read(&scope),
+        ),
+        Request::Health(scope) => Response::Health(
+            control.watch.lock().unwrap_or_else(PoisonError::into_inner).read(&scope),
         ),
         Request::Shutdown => {
             control.ending.store(true, Relaxed);

@@ -13,7 +13,7 @@ use std::{
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustix::net::{RecvFlags, recv};
-use tidegate_types::{RevisionId, RouteRule};
+use tidegate_types::RouteRule;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -21,14 +21,15 @@ use tokio::{
 };
 
 use crate::{
-    ejection::Ejection,
-    files::Site,
+    backend::Backend,
+    clock,
     forward::RequestBody,
+    gate::Gate,
+    health::{Cause, Health},
     limits::Limits,
-    meter::{Gauge, RevisionMeter},
+    meter::Gauge,
     mirror::Mirror,
-    pick::{self, Candidate, Choice},
-    visitor::{CANDIDATE, Visitors},
+    visitor::Visitors,
 };
 
 /// A table as one worker follows it.
@@ -36,6 +37,8 @@ use crate::{
 pub(crate) struct LocalTable {
     pub(crate) routes: Vec<LocalRoute>,
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
+    /// What limits the requests to all routes.
+    pub(crate) gate: Option<Arc<Gate>>,
     pub(crate) unanswered: Option<Arc<Gauge>>,
     /// Visitors are known by a cookie on one of the routes: it is kept from all endpoints.
     pub(crate) gives_cookies: bool,
@@ -52,63 +55,6 @@ pub(crate) struct LocalRoute {
     pub(crate) mirror: Option<Mirror>,
 }
 
-/// A revision on a route.
-#[derive(Debug)]
-pub(crate) struct Backend {
-    pub(crate) revision: RevisionId,
-    pub(crate) role: String,
-    pub(crate) share: u32,
-    pub(crate) meter: Arc<RevisionMeter>,
-    pub(crate) turn: Cell<usize>,
-    pub(crate) destination: Destination,
-}
-
-/// Where a revision's requests go.
-#[derive(Debug)]
-pub(crate) enum Destination {
-    Endpoints(Vec<Rc<Endpoint>>),
-    Files(Arc<Site>),
-}
-
-impl Backend {
-    /// Whether there is anybody to ask.
-    pub(crate) fn is_ready(&self) -> bool {
-        match &self.destination {
-            Destination::Endpoints(endpoints) => !endpoints.is_empty(),
-            Destination::Files(_) => true,
-        }
-    }
-
-    /// As a choice for a visitor.
-    pub(crate) fn choice(&self, ready: bool) -> Choice {
-        Choice { share: self.share, ready, candidate: self.role == CANDIDATE }
-    }
-
-    /// The endpoint for the next request, other than those that were tried.
-    pub(crate) fn endpoint(&self, tried: &[Rc<Endpoint>]) -> Option<Rc<Endpoint>> {
-        let Destination::Endpoints(endpoints) = &self.destination else {
-            return None;
-        };
-        // The common case needs neither a list nor a clock.
-        if let [only] = endpoints.as_slice() {
-            let is_tried = tried.iter().any(|tried| Rc::ptr_eq(tried, only));
-            return (!is_tried).then(|| Rc::clone(only));
-        }
-        let now = Instant::now();
-        let candidates: Vec<Candidate> = endpoints
-            .iter()
-            .map(|endpoint| Candidate {
-                in_flight: endpoint.in_flight.get(),
-                ejected: endpoint.ejection.get().is_out(now),
-                tried: tried.iter().any(|tried| Rc::ptr_eq(tried, endpoint)),
-            })
-            .collect();
-        let turn = self.turn.get();
-        self.turn.set(turn.wrapping_add(1));
-        pick::endpoint(&candidates, turn).map(|index| Rc::clone(&endpoints[index]))
-    }
-}
-
 /// An instance that takes requests, with this worker's unused connections to it.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
@@ -117,20 +63,14 @@ pub(crate) struct Endpoint {
     counted: Arc<Gauge>,
     /// Of this worker.
     in_flight: Cell<u32>,
-    ejection: Cell<Ejection>,
+    pub(crate) health: Arc<Health>,
     /// The one used last is used next, so that those not needed grow old and are closed.
     idle: RefCell<Vec<(Connection, Instant)>>,
 }
 
 impl Endpoint {
-    pub(crate) fn new(address: SocketAddr, counted: Arc<Gauge>) -> Self {
-        Self {
-            address,
-            counted,
-            in_flight: Cell::new(0),
-            ejection: Cell::default(),
-            idle: RefCell::default(),
-        }
+    pub(crate) fn new(address: SocketAddr, counted: Arc<Gauge>, health: Arc<Health>) -> Self {
+        Self { address, counted, in_flight: Cell::new(0), health, idle: RefCell::default() }
     }
 
     /// A request begins.
@@ -159,14 +99,19 @@ impl Endpoint {
     /// Opens a connection, and remembers whether that was possible.
     pub(crate) async fn connect(&self, limits: &Limits) -> std::io::Result<Connection> {
         let connected = self.connect_unnoticed(limits).await;
-        let ejection = self.ejection.get();
-        self.ejection.set(match &connected {
-            Ok(_) => Ejection::default(),
-            Err(_) => {
-                ejection.failed(Instant::now(), limits.ejection_first, limits.ejection_longest)
+        match &connected {
+            Ok(_) => self.health.reached(clock::millis),
+            Err(error) if is_ours(error) => {
+                tracing::warn!(%error, "cannot connect to endpoints");
             }
-        });
+            Err(_) => self.health.eject(Cause::Unreachable, limits.ejection(), clock::millis()),
+        }
         connected
+    }
+
+    /// Requests of this worker that are in flight.
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.in_flight.get()
     }
 
     /// Opens a connection without a consequence for who is asked next.
@@ -210,6 +155,15 @@ impl Endpoint {
             now.duration_since(*since) < longest && connection.is_ready()
         });
     }
+}
+
+/// Whether a connection failed for want of something of our own, which says nothing of the endpoint.
+fn is_ours(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::AddrNotAvailable
+        || rustix::io::Errno::from_io_error(error).is_some_and(|number| {
+            use rustix::io::Errno;
+            [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM].contains(&number)
+        })
 }
 
 /// What reads and writes on a connection.

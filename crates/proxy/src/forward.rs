@@ -22,9 +22,12 @@ use tidegate_types::RouteRule;
 
 use crate::{
     answer::{AnswerBody, AnswerKind, EndpointBody, Own, Ticket, wants_json},
+    backend::{Backend, Destination},
+    clock,
     connection::{Busy, Client},
-    endpoint::{Backend, Connection, Destination, Endpoint, LocalRoute, LocalTable},
+    endpoint::{Connection, Endpoint, LocalRoute, LocalTable},
     files::Site,
+    gate::{Entry, Place as Waiting, Slot},
     head::{self, Origin},
     pick::{self, Random},
     routing::{self, Stripped},
@@ -47,9 +50,15 @@ pub(crate) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Re
         Err(Refused::Own(own)) => (own, None),
         Err(Refused::Malformed(detail)) => (Own::BadRequest, Some(detail)),
     };
-    if matches!(own, Own::NoRoute | Own::NoSuchRevision | Own::NobodyReady)
-        && let Some(unanswered) = &client.scope.table().unanswered
-    {
+    let of_nobody = matches!(
+        own,
+        Own::NoRoute
+            | Own::NoSuchRevision
+            | Own::NobodyReady
+            | Own::GatewayFull
+            | Own::GatewayTimeout
+    );
+    if of_nobody && let Some(unanswered) = &client.scope.table().unanswered {
         unanswered.add(client.worker.index);
     }
     finish(&client, own.answer(json, detail.as_deref()), busy)
@@ -97,6 +106,7 @@ async fn exchange(
     }
     let host = head::check(request.method(), request.version(), request.uri(), request.headers())
         .map_err(|malformed| Refused::Malformed(malformed.to_string()))?;
+    let place_in_scope = enter(client).await?;
     let path = request.uri().path().to_owned();
     let asked_for = request.headers().get(head::REVISION).cloned();
     let mut search = Search {
@@ -129,10 +139,10 @@ async fn exchange(
         }
         answer
     };
-    let target = match search.next()? {
+    let target = match search.next().await? {
         Target::Files(backend, site) => {
             let stripped = stripped(&route.rule, &request).map_err(Refused::Malformed)?;
-            let ticket = Ticket::new(worker, backend, None, started);
+            let ticket = Ticket::new(worker, backend, None, started).within(place_in_scope);
             return Ok(introduced(site.answer(&request, &stripped, ticket)));
         }
         target @ Target::Endpoint(..) => target,
@@ -151,6 +161,7 @@ async fn exchange(
     }
     drop(table);
     let (endpoint_answer, ticket, connection) = search.send(target, outgoing, websocket).await?;
+    let ticket = ticket.within(place_in_scope);
     respond(client, endpoint_answer, ticket, connection, client_upgrade).map(introduced)
 }
 
@@ -240,6 +251,7 @@ fn respond(
         let upgraded = client.worker.upgraded();
         let busy = Busy::new(&client.activity);
         let endpoint_upgrade = upgrade::on(&mut answer);
+        ticket.did_well();
         websocket::carry(client_upgrade, endpoint_upgrade, ticket, upgraded, busy);
         return Ok(answer.map(|_| AnswerKind::Fixed(None)));
     }
@@ -252,10 +264,36 @@ fn respond(
     }))
 }
 
+/// A place in the scope, where their number is limited.
+async fn enter(client: &Client) -> Result<Option<Slot>, Own> {
+    let mut waiting: Option<Waiting> = None;
+    loop {
+        let table = client.scope.table();
+        let Some(gate) = &table.gate else {
+            return Ok(None);
+        };
+        match gate.enter_whole(waiting.filter(|waiting| waiting.is_at(gate))) {
+            Entry::In((), slot) => return Ok(Some(slot)),
+            Entry::Full => return Err(Own::GatewayFull),
+            Entry::Waits(place) => {
+                drop(table);
+                waiting = Some(place.turn().await.ok_or(Own::GatewayTimeout)?);
+            }
+        }
+    }
+}
+
 /// Who is asked next.
 enum Target {
     Endpoint(Rc<Endpoint>, Ticket),
     Files(Rc<Backend>, Arc<Site>),
+}
+
+/// What is found by who looks for somebody.
+enum Found {
+    Target(Target),
+    /// All are busy, and it waits for this revision.
+    Line(Waiting, Rc<Backend>),
 }
 
 /// Looks for somebody who answers a request.
@@ -283,18 +321,51 @@ impl Search<'_> {
         table.routes.iter().find(|route| routing::matches(&route.rule, host, self.path))
     }
 
-    /// Who is asked next. Follows the table in force at this moment, and counts the request in
-    /// flight before anything else can run on this worker: when a publisher is told that its table
-    /// is in force, whoever still goes to an endpoint that it does not name is seen.
-    fn next(&mut self) -> Result<Target, Refused> {
+    /// Who is asked next. Where the number of requests is limited it may have to wait.
+    async fn next(&mut self) -> Result<Target, Refused> {
+        let mut waiting = None;
+        loop {
+            match self.look(waiting)? {
+                Found::Target(target) => return Ok(target),
+                Found::Line(place, backend) => match place.turn().await {
+                    None => return Err(self.turned_away(backend, Own::QueueTimeout)),
+                    place => waiting = place,
+                },
+            }
+        }
+    }
+
+    /// Who can be asked at once. Follows the table in force at this moment, and counts the request
+    /// in flight before anything else can run on this worker: when a publisher is told that its
+    /// table is in force, whoever still goes to an endpoint that it does not name is seen.
+    fn look(&mut self, mut waiting: Option<Waiting>) -> Result<Found, Refused> {
         let table = self.client.scope.table();
         let route = self.route(&table).ok_or(Own::NoRoute)?;
+        let random = &self.client.worker.random;
         loop {
             let backend = self.backend(route)?;
             if let Destination::Files(site) = &backend.destination {
-                return Ok(Target::Files(Rc::clone(&backend), Arc::clone(site)));
+                return Ok(Found::Target(Target::Files(Rc::clone(&backend), Arc::clone(site))));
             }
-            if let Some(endpoint) = backend.endpoint(&self.tried) {
+            let found = match &backend.gate {
+                None => backend.endpoint(&self.tried, random).map(|endpoint| (endpoint, None)),
+                Some(gate) => {
+                    // Where it waits may have been the line of a revision that has left.
+                    let place = waiting.take().filter(|waiting| waiting.is_at(gate));
+                    let look = |limit| backend.endpoint_with_room(&self.tried, random, limit);
+                    match gate.enter(place, look) {
+                        Entry::In(endpoint, slot) => endpoint.map(|found| (found, Some(slot))),
+                        // A revision that is full does not spill its requests over to another: the
+                        // shares are what they are.
+                        Entry::Full => return Err(self.turned_away(backend, Own::QueueFull)),
+                        Entry::Waits(place) => {
+                            self.staying_with = Some(Rc::clone(&backend));
+                            return Ok(Found::Line(place, backend));
+                        }
+                    }
+                }
+            };
+            if let Some((endpoint, slot)) = found {
                 self.staying_with = Some(Rc::clone(&backend));
                 let ticket = Ticket::new(
                     &self.client.worker,
@@ -302,13 +373,19 @@ impl Search<'_> {
                     Some(Rc::clone(&endpoint)),
                     self.started,
                 );
-                return Ok(Target::Endpoint(endpoint, ticket));
+                return Ok(Found::Target(Target::Endpoint(endpoint, ticket.at(slot))));
             }
             // Its failure is counted even when another revision answers in its place.
             Ticket::new(&self.client.worker, Rc::clone(&backend), None, self.started).fail();
             self.staying_with = None;
             self.failed.push(backend);
         }
+    }
+
+    /// The revision has no room for it, which is a failure of its own.
+    fn turned_away(&self, backend: Rc<Backend>, own: Own) -> Refused {
+        Ticket::new(&self.client.worker, backend, None, self.started).fail();
+        own.into()
     }
 
     fn backend(&self, route: &LocalRoute) -> Result<Rc<Backend>, Refused> {
@@ -377,6 +454,9 @@ impl Search<'_> {
         let mut resends = if repeatable { RESENDS } else { 0 };
         let mut only_new = websocket;
         let mut target = first;
+        if let Target::Endpoint(_, ticket) = &target {
+            ticket.backend().budget.request();
+        }
         loop {
             let (endpoint, mut ticket) = match target {
                 Target::Endpoint(endpoint, ticket) => (endpoint, ticket),
@@ -393,9 +473,14 @@ impl Search<'_> {
                 Ok(connection) => connection,
                 Err(error) => {
                     tracing::debug!(%error, "an endpoint refused a connection");
+                    // Who refuses has no work with it. Who is too busy to accept has.
+                    if error.kind() == std::io::ErrorKind::TimedOut && !self.may_repeat(&ticket) {
+                        ticket.fail();
+                        return Err(self.nobody());
+                    }
                     ticket.discard();
                     self.tried.push(endpoint);
-                    target = self.next()?;
+                    target = self.next().await?;
                     continue;
                 }
             };
@@ -406,7 +491,10 @@ impl Search<'_> {
             }
             let copy = (resends > 0).then(|| copy_of(&request));
             match transmit(&mut connection, request, body.as_deref(), limits.answer_head).await {
-                Sent::Answered(response) => return Ok((response, ticket, connection)),
+                Sent::Answered(response) => {
+                    ticket.backend().has_answered(&endpoint, response.status(), limits);
+                    return Ok((response, ticket, connection));
+                }
                 Sent::Unsent(unsent) => {
                     request = unsent;
                     only_new = true;
@@ -417,17 +505,22 @@ impl Search<'_> {
                     return Err(Own::BadRequest.into());
                 }
                 Sent::Broken => {
-                    let Some(copy) = copy else {
+                    // A connection that was kept may have been closed before, unless that was
+                    // looked at.
+                    if is_new || !repeatable {
+                        ticket.backend().has_failed(&endpoint, limits);
+                    }
+                    let Some(copy) = copy.filter(|_| self.may_repeat(&ticket)) else {
                         ticket.fail();
                         return Err(Own::BadGateway.into());
                     };
                     resends -= 1;
-                    // A connection that was kept may have been closed before.
                     self.broke_off |= is_new;
                     request = copy;
                     only_new = true;
                 }
                 Sent::TimedOut => {
+                    ticket.backend().has_failed(&endpoint, limits);
                     ticket.fail();
                     return Err(Own::Timeout.into());
                 }
@@ -436,8 +529,14 @@ impl Search<'_> {
             if is_new {
                 self.tried.push(endpoint);
             }
-            target = self.next()?;
+            target = self.next().await?;
         }
+    }
+
+    /// Whether a request that may have been work for somebody may be sent again.
+    fn may_repeat(&self, ticket: &Ticket) -> bool {
+        let second = clock::millis() / 1_000;
+        ticket.backend().budget.allows(second, self.client.worker.limits.retries())
     }
 }
 

@@ -9,20 +9,25 @@
 //! workers share nothing on the path of a request but counters of which each writes its own part.
 
 mod answer;
+mod backend;
+mod budget;
 pub mod client;
+mod clock;
 mod connection;
 mod control;
 mod disk;
-mod ejection;
 mod endpoint;
 mod files;
 mod forward;
 mod framing;
 #[doc(hidden)]
 pub mod fuzzing;
+mod gate;
 mod head;
+mod health;
 mod http2;
 mod limits;
+mod line;
 mod live;
 mod lock;
 mod meter;
@@ -31,6 +36,7 @@ mod mirror;
 mod path;
 mod pick;
 mod preface;
+pub mod probe;
 mod registry;
 mod routing;
 mod run;

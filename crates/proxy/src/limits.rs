@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::{budget::Allowance, clock, health::Spans};
+
 /// Time and size limits of the data plane; the defaults are safe for a public listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -21,11 +23,23 @@ pub struct Limits {
     pub upstream_idle: Duration,
     /// How many unused connections to one endpoint each worker keeps.
     pub upstream_idle_connections: usize,
-    /// How long an endpoint that refused a connection is left alone the first time; doubled each
-    /// time it refuses again.
+    /// How long an endpoint that refused a connection or failed several requests in a row is left
+    /// alone the first time; doubled each time it does so again.
     pub ejection_first: Duration,
     /// The longest time an endpoint is left alone.
     pub ejection_longest: Duration,
+    /// So many requests in a row have to fail. One refused connection is enough.
+    pub ejection_failures: u32,
+    /// No more of a revision's endpoints than this share in percent are left alone for requests
+    /// that failed. Those that refuse connections are in any case.
+    pub ejection_percent: u32,
+    /// How long an endpoint that is new or has returned takes a smaller part than the others, where
+    /// a route says nothing else.
+    pub slow_start: Duration,
+    /// Of the requests of the last ten seconds, this share in percent may be sent again.
+    pub retry_percent: u32,
+    /// And so many in any case, by each worker to each revision.
+    pub retries: u32,
     /// How long answers carry `Connection: close` at the end before idle connections are closed,
     /// so that a client that is about to send is not cut off.
     pub drain_grace: Duration,
@@ -43,6 +57,19 @@ pub struct Limits {
     pub counters_kept: Duration,
 }
 
+impl Limits {
+    /// For how long an endpoint is left alone.
+    pub(crate) fn ejection(&self) -> Spans {
+        let [first, longest] = [self.ejection_first, self.ejection_longest].map(clock::in_millis);
+        Spans { first, longest }
+    }
+
+    /// How many requests may be sent again.
+    pub(crate) fn retries(&self) -> Allowance {
+        Allowance { percent: self.retry_percent, least: self.retries }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -55,6 +82,11 @@ impl Default for Limits {
             upstream_idle_connections: 256,
             ejection_first: Duration::from_secs(1),
             ejection_longest: Duration::from_secs(10),
+            ejection_failures: 5,
+            ejection_percent: 50,
+            slow_start: Duration::from_secs(10),
+            retry_percent: 20,
+            retries: 100,
             drain_grace: Duration::from_millis(300),
             drain: Duration::from_secs(10),
             head_bytes: 64 * 1024,

@@ -1,11 +1,16 @@
 //! A table made ready for the workers: what it names is joined with what is counted for it.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
 
 use tidegate_types::{InstanceId, RevisionId, RouteRule};
 
 use crate::{
     files::Site,
+    gate::Gate,
+    health::Health,
     meter::{Gauge, RevisionMeter},
 };
 
@@ -15,6 +20,8 @@ pub(crate) struct LiveTable {
     pub(crate) routes: Vec<LiveRoute>,
     /// How new connections are encrypted.
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
+    /// What limits the requests to all routes.
+    pub(crate) gate: Option<Arc<Gate>>,
     /// Requests that no revision answered.
     pub(crate) unanswered: Option<Arc<Gauge>>,
 }
@@ -31,6 +38,10 @@ pub(crate) struct LiveBackend {
     pub(crate) role: String,
     pub(crate) share: u32,
     pub(crate) meter: Arc<RevisionMeter>,
+    /// What limits the requests to it.
+    pub(crate) gate: Option<Arc<Gate>>,
+    /// Held by who leaves one of its instances alone.
+    pub(crate) ejecting: Arc<Mutex<()>>,
     pub(crate) upstream: LiveUpstream,
 }
 
@@ -45,4 +56,5 @@ pub(crate) struct LiveEndpoint {
     pub(crate) instance: InstanceId,
     pub(crate) address: SocketAddr,
     pub(crate) in_flight: Arc<Gauge>,
+    pub(crate) health: Arc<Health>,
 }

@@ -13,6 +13,7 @@ use tidegate_types::{
 
 use crate::{
     files::Site,
+    health::watch::Watched,
     limits::Limits,
     live::{LiveBackend, LiveEndpoint, LiveRoute, LiveTable, LiveUpstream},
     meter::{Gauge, RevisionMeter},
@@ -87,8 +88,8 @@ impl Meters {
         });
     }
 
-    /// The table, joined with what is counted for it.
-    pub(crate) fn compile(&mut self, table: &ProxyTable) -> LiveTable {
+    /// The table, joined with what is counted for it and what is known of its instances.
+    pub(crate) fn compile(&mut self, table: &ProxyTable, watched: &Watched) -> LiveTable {
         let workers = self.workers;
         let gauge = || Arc::new(Gauge::new(workers));
         let meters = self.scopes.entry(table.scope.clone()).or_insert_with(|| ScopeMeters {
@@ -116,6 +117,7 @@ impl Meters {
                                         .entry(endpoint.instance.clone())
                                         .or_insert_with(gauge),
                                 ),
+                                health: watched.health(endpoint),
                             })
                             .collect(),
                     ),
@@ -128,12 +130,19 @@ impl Meters {
                     role: backend.role.clone(),
                     share: backend.share.hundredths(),
                     meter: Arc::clone(&kept.meter),
+                    gate: watched.gate(&backend.revision),
+                    ejecting: watched.ejecting(&backend.revision),
                     upstream,
                 });
             }
             routes.push(LiveRoute { rule: route.rule.clone(), backends });
         }
         routing::sort(&mut routes, |route| &route.rule);
-        LiveTable { routes, tls: None, unanswered: Some(Arc::clone(&meters.unanswered)) }
+        LiveTable {
+            routes,
+            tls: None,
+            gate: watched.gateway(),
+            unanswered: Some(Arc::clone(&meters.unanswered)),
+        }
     }
 }

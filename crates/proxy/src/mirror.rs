@@ -11,8 +11,10 @@ use tidegate_types::Share;
 use tokio::task::spawn_local;
 
 use crate::{
-    endpoint::{Backend, Destination, Endpoint},
+    backend::{Backend, Destination},
+    endpoint::Endpoint,
     forward::{RequestBody, copy_of},
+    gate::{Entry, Slot},
     head,
     visitor::CANDIDATE,
     worker::Worker,
@@ -58,7 +60,7 @@ impl Mirror {
         {
             return;
         }
-        let Some(endpoint) = self.candidate.endpoint(&[]) else {
+        let Some((endpoint, slot)) = self.endpoint(worker) else {
             return;
         };
         let mut copy = copy_of(request);
@@ -70,7 +72,23 @@ impl Mirror {
             if tokio::time::timeout(limit, answered).await.ok().flatten().is_none() {
                 tracing::debug!("a mirrored request was not answered");
             }
+            drop(slot);
         });
+    }
+}
+
+impl Mirror {
+    /// Who gets a copy, if anybody has room for one at once.
+    fn endpoint(&self, worker: &Worker) -> Option<(Rc<Endpoint>, Option<Slot>)> {
+        let random = &worker.random;
+        let Some(gate) = &self.candidate.gate else {
+            return Some((self.candidate.endpoint(&[], random)?, None));
+        };
+        let look = |limit| self.candidate.endpoint_with_room(&[], random, limit);
+        match gate.enter(None, look) {
+            Entry::In(endpoint, slot) => Some((endpoint?, Some(slot))),
+            Entry::Waits(_) | Entry::Full => None,
+        }
     }
 }
 

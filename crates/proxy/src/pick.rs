@@ -2,6 +2,8 @@
 
 use std::cell::Cell;
 
+use crate::health::Rank;
+
 /// Picks a revision by share. One that is not ready gives its share to the others pro rata.
 /// `roll` is any random number.
 pub(crate) fn revision(
@@ -54,22 +56,58 @@ pub(crate) fn revision_for(
 /// What is known of an endpoint when it is picked.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Candidate {
+    pub(crate) rank: Rank,
     pub(crate) in_flight: u32,
-    /// It refused connections a moment ago.
-    pub(crate) ejected: bool,
+    /// It takes no more requests at the moment.
+    pub(crate) full: bool,
     /// This very request was tried there already.
     pub(crate) tried: bool,
 }
 
-/// Picks the endpoint with the fewest requests in flight, beginning at `turn` so that equals take
-/// turns. Ejected ones are picked when there are no others: all ejected is no reason to answer
-/// nothing.
-pub(crate) fn endpoint(candidates: &[Candidate], turn: usize) -> Option<usize> {
-    let count = candidates.len();
-    (0..count)
-        .map(|step| (turn % count + step) % count)
-        .filter(|index| !candidates[*index].tried)
-        .min_by_key(|index| (candidates[*index].ejected, candidates[*index].in_flight))
+/// Who was picked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pick {
+    This(usize),
+    /// Whoever this request should go to takes no more at the moment.
+    Full,
+    /// The same, and there is one with room where it was tried already.
+    FullForThis,
+    /// There is nobody who was not tried.
+    Nobody,
+}
+
+/// Picks among so many endpoints the best and of these the one with the fewest requests in flight,
+/// beginning at `turn` so that equals take turns. Those that are out are picked when there are no
+/// others: all out is no reason to answer nothing. A request does not go to one that is out because
+/// the others are full.
+pub(crate) fn endpoint(
+    count: usize,
+    turn: usize,
+    mut candidate: impl FnMut(usize) -> Candidate,
+) -> Pick {
+    let mut best: Option<(Rank, u32, usize)> = None;
+    let mut anybody = false;
+    let mut any_in = false;
+    let mut room_where_tried = false;
+    for step in 0..count {
+        let index = (turn % count + step) % count;
+        let Candidate { rank, in_flight, full, tried } = candidate(index);
+        if tried {
+            room_where_tried |= !full;
+            continue;
+        }
+        anybody = true;
+        any_in |= !rank.is_out();
+        if !full && best.is_none_or(|(other, least, _)| (rank, in_flight) < (other, least)) {
+            best = Some((rank, in_flight, index));
+        }
+    }
+    match best {
+        Some((rank, _, index)) if !(any_in && rank.is_out()) => Pick::This(index),
+        _ if !anybody => Pick::Nobody,
+        _ if room_where_tried => Pick::FullForThis,
+        _ => Pick::Full,
+    }
 }
 
 /// A small generator of random numbers (xorshift64*), one to a worker.
@@ -211,19 +249,86 @@ mod tests {
         assert_eq!(revision(choices.into_iter(), 7), None);
     }
 
+    const IN: Candidate = Candidate { rank: Rank::Takes, in_flight: 0, full: false, tried: false };
+
+    fn picked(candidates: &[Candidate], turn: usize) -> Pick {
+        endpoint(candidates.len(), turn, |index| candidates[index])
+    }
+
     #[test]
     fn the_least_busy_endpoint_that_is_in_is_picked() {
-        let candidate = |in_flight, ejected, tried| Candidate { in_flight, ejected, tried };
+        let busy = |in_flight| Candidate { in_flight, ..IN };
+        let out = |in_flight| Candidate { rank: Rank::Out, in_flight, ..IN };
+        let full = Candidate { full: true, ..IN };
+        let tried = Candidate { tried: true, ..IN };
         for (candidates, turn, wanted) in [
-            (vec![], 3, None),
-            (vec![candidate(0, false, true)], 0, None),
-            (vec![candidate(2, false, false), candidate(1, false, false)], 0, Some(1)),
-            (vec![candidate(0, true, false), candidate(9, false, false)], 0, Some(1)),
-            (vec![candidate(3, true, false), candidate(1, true, false)], 0, Some(1)),
-            (vec![candidate(0, false, false); 3], 4, Some(1)),
-            (vec![candidate(0, false, false); 3], usize::MAX, Some(0)),
+            (vec![], 3, Pick::Nobody),
+            (vec![tried], 0, Pick::Nobody),
+            (vec![busy(2), busy(1)], 0, Pick::This(1)),
+            (vec![out(0), busy(9)], 0, Pick::This(1)),
+            (vec![out(3), out(1)], 0, Pick::This(1)),
+            (vec![Candidate { rank: Rank::Gone, ..IN }, out(9)], 0, Pick::This(1)),
+            (vec![Candidate { rank: Rank::Spared, ..IN }, busy(9)], 0, Pick::This(1)),
+            (vec![Candidate { rank: Rank::Unknown, ..IN }, out(0)], 1, Pick::This(0)),
+            (vec![IN; 3], 4, Pick::This(1)),
+            (vec![IN; 3], usize::MAX, Pick::This(0)),
+            (vec![full, busy(9)], 0, Pick::This(1)),
+            (vec![full, full], 0, Pick::Full),
+            (vec![full, out(0)], 0, Pick::Full),
+            (vec![full, tried], 0, Pick::FullForThis),
+            (vec![Candidate { full: true, ..out(0) }, out(5)], 0, Pick::This(1)),
         ] {
-            assert_eq!(endpoint(&candidates, turn), wanted, "{candidates:?}");
+            assert_eq!(picked(&candidates, turn), wanted, "{candidates:?}");
+        }
+    }
+
+    const RANKS: [Rank; 5] = [Rank::Takes, Rank::Spared, Rank::Unknown, Rank::Out, Rank::Gone];
+
+    prop_compose! {
+        fn any_candidate()(
+            rank in proptest::sample::select(&RANKS[..]),
+            in_flight in 0_u32..4,
+            full in any::<bool>(),
+            tried in any::<bool>(),
+        ) -> Candidate {
+            Candidate { rank, in_flight, full, tried }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn somebody_is_always_asked_and_nobody_better_was_there(
+            candidates in proptest::collection::vec(any_candidate(), 0..8),
+            turn in any::<usize>(),
+        ) {
+            let open: Vec<&Candidate> =
+                candidates.iter().filter(|candidate| !candidate.tried).collect();
+            let in_order = |candidate: &Candidate| (candidate.rank, candidate.in_flight);
+            match picked(&candidates, turn) {
+                Pick::This(index) => {
+                    let picked = candidates[index];
+                    prop_assert!(!picked.full && !picked.tried);
+                    let best = open.iter().filter(|other| !other.full).map(|other| in_order(other));
+                    prop_assert_eq!(best.min(), Some(in_order(&picked)));
+                }
+                Pick::Nobody => prop_assert!(open.is_empty()),
+                // There is nobody with room, but for those that are worse than who is full.
+                Pick::Full | Pick::FullForThis => {
+                    let any_in = open.iter().any(|other| !other.rank.is_out());
+                    let worse = |other: &Candidate| any_in && other.rank.is_out();
+                    prop_assert!(open.iter().all(|other| other.full || worse(other)));
+                }
+            }
+        }
+
+        #[test]
+        fn equals_take_turns(count in 1_usize..9, rounds in 1_usize..5) {
+            let mut times = vec![0; count];
+            for turn in 0..count * rounds {
+                let Pick::This(index) = picked(&vec![IN; count], turn) else { unreachable!() };
+                times[index] += 1;
+            }
+            prop_assert!(times.iter().all(|times| *times == rounds), "{times:?}");
         }
     }
 }

@@ -14,6 +14,7 @@ use tidegate_types::{
 
 use crate::{
     disk::StoredTable,
+    health::watch::Watch,
     limits::Limits,
     meters::Meters,
     store::Store,
@@ -42,6 +43,7 @@ pub(crate) struct Registry {
     /// How connections are encrypted, where a table asks for it or did before.
     terminations: BTreeMap<Scope, Arc<Termination>>,
     meters: Arc<Mutex<Meters>>,
+    watch: Arc<Mutex<Watch>>,
 }
 
 impl Registry {
@@ -54,12 +56,18 @@ impl Registry {
             scopes: BTreeMap::new(),
             terminations: BTreeMap::new(),
             meters: Arc::new(Mutex::new(meters)),
+            watch: Arc::new(Mutex::new(Watch::new(limits))),
         }
     }
 
     /// The counters, which can be read while a table is being published.
     pub(crate) fn meters(&self) -> Arc<Mutex<Meters>> {
         Arc::clone(&self.meters)
+    }
+
+    /// What is known of the instances, in the same way.
+    pub(crate) fn watch(&self) -> Arc<Mutex<Watch>> {
+        Arc::clone(&self.watch)
     }
 
     /// Serves what was stored. An address that cannot be bound is tried again by
@@ -240,6 +248,7 @@ impl Registry {
         let told = self.tell(|done| Command::Remove { scope: scope.clone(), done }).await;
         self.scopes.remove(scope);
         self.terminations.remove(scope);
+        self.lock_watch().forget(scope);
         match told {
             Ok(()) => Response::Done,
             Err(reason) => Response::Refused(invalid(reason)),
@@ -276,7 +285,10 @@ impl Registry {
         table: &ProxyTable,
         mut listeners: Vec<TcpListener>,
     ) -> Result<(), String> {
-        let mut live = self.lock_meters().compile(table);
+        let mut live = {
+            let mut watch = self.lock_watch();
+            self.lock_meters().compile(table, watch.follow(table))
+        };
         if table.gateway.tls.is_some() {
             live.tls = self.terminations.get(&table.scope).map(|found| found.config());
         }
@@ -332,6 +344,10 @@ impl Registry {
             .filter(|served| keep(&served.table.scope))
             .map(|served| StoredTable { table: served.table.clone(), address: served.address })
             .collect()
+    }
+
+    fn lock_watch(&self) -> MutexGuard<'_, Watch> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_meters(&self) -> MutexGuard<'_, Meters> {

@@ -92,10 +92,11 @@ pub fn run_with(options: Options, limits: Limits) -> Result<(), Error> {
         let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Start)?;
         let mut registry = Registry::new(home, handles, &limits);
         registry.restore(stored).await;
-        let meters = registry.meters();
+        let (meters, watch) = (registry.meters(), registry.watch());
         let control = Arc::new(Control {
             registry: tokio::sync::Mutex::new(registry),
             meters,
+            watch,
             end: tokio::sync::Notify::new(),
             ending: AtomicBool::new(false),
         });

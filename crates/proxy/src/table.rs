@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use http::uri::PathAndQuery;
 use tidegate_types::{
     Sticky,
-    data_plane::{ProxyTable, Refusal, Upstream},
+    data_plane::{ProxyTable, Question, Refusal, Upstream},
 };
 
 /// What to do with a table that is published.
@@ -83,6 +84,21 @@ pub(crate) fn check(table: &ProxyTable) -> Result<(), Refusal> {
                     backend.revision
                 )));
             }
+            let endpoints = match &backend.upstream {
+                Upstream::Endpoints(endpoints) => endpoints.as_slice(),
+                Upstream::Files { .. } => &[],
+            };
+            for endpoint in endpoints {
+                let question = endpoint.check.as_ref().map(|check| &check.question);
+                if let Some(Question::Http { path }) = question
+                    && (!path.starts_with('/') || path.parse::<PathAndQuery>().is_err())
+                {
+                    return Err(invalid(format!(
+                        "{name}: `{}` is asked by `{path}`, which is no path",
+                        endpoint.instance
+                    )));
+                }
+            }
             if let Upstream::Files { root, .. } = &backend.upstream
                 && !root.is_absolute()
             {
@@ -104,8 +120,8 @@ pub(crate) fn invalid(reason: String) -> Refusal {
 #[cfg(test)]
 mod tests {
     use tidegate_types::{
-        Epoch, Gateway, RevisionId, RouteRule, Share,
-        data_plane::{ProxyBackend, ProxyRoute},
+        Duration, Epoch, Gateway, InstanceId, RevisionId, RouteRule, Share,
+        data_plane::{Check, Endpoint, ProxyBackend, ProxyRoute},
     };
 
     use super::*;
@@ -158,6 +174,22 @@ mod tests {
         let mut folder = table(1, 1, &[100]);
         folder.routes[0].backends[0].upstream =
             Upstream::Files { root: "dist".into(), single_page: false };
+        let asked = |path: &str| {
+            let mut asked = table(1, 1, &[100]);
+            asked.routes[0].backends[0].upstream = Upstream::Endpoints(vec![Endpoint {
+                instance: InstanceId::new("api@0.1"),
+                address: ([127, 0, 0, 1], 1).into(),
+                check: Some(Check {
+                    question: Question::Http { path: path.into() },
+                    interval: Duration::from_secs(1),
+                    timeout: Duration::from_secs(1),
+                    failures: 1,
+                    successes: 1,
+                }),
+            }]);
+            asked
+        };
+        assert_eq!(admit(None, &asked("/health?all=1")), Ok(Admission::Replace));
         let mut same_revision = table(1, 1, &[90, 10]);
         same_revision.routes[0].backends[1].revision = RevisionId::new("api@0");
         for bad in [
@@ -168,6 +200,8 @@ mod tests {
             relative,
             header,
             folder,
+            asked("health"),
+            asked("/health HTTP/1.1\r\nX: y"),
             same_revision,
         ] {
             let refused = admit(None, &bad);

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidegate_types::{InstanceId, Scope, Sticky};
+use tidegate_types::{InstanceId, RevisionId, Scope, Sticky};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Notify, mpsc, oneshot, watch},
@@ -21,8 +21,11 @@ use tokio::{
 };
 
 use crate::{
+    backend::{Backend, Destination},
+    budget::Budget,
+    clock,
     connection::{self, Activity},
-    endpoint::{Backend, Destination, Endpoint, LocalRoute, LocalTable},
+    endpoint::{Endpoint, LocalRoute, LocalTable},
     limits::Limits,
     live::{LiveBackend, LiveEndpoint, LiveTable, LiveUpstream},
     mirror::Mirror,
@@ -197,6 +200,8 @@ pub(crate) struct Worker {
     scopes: RefCell<HashMap<Scope, Rc<ScopeState>>>,
     /// Endpoints outlive tables, so that a change of weights costs no connection.
     endpoints: RefCell<HashMap<(InstanceId, SocketAddr), Weak<Endpoint>>>,
+    /// So do the budgets of revisions for what is sent again.
+    budgets: RefCell<HashMap<(Scope, RevisionId), Rc<Budget>>>,
     open: RefCell<HashMap<u64, Open>>,
     next_connection: Cell<u64>,
     /// Connections that were upgraded and have no HTTP any more.
@@ -216,6 +221,7 @@ impl Worker {
             random: Random::new(RandomState::new().hash_one(index)),
             scopes: RefCell::default(),
             endpoints: RefCell::default(),
+            budgets: RefCell::default(),
             open: RefCell::default(),
             next_connection: Cell::new(0),
             upgraded: Cell::new(0),
@@ -316,6 +322,7 @@ impl Worker {
                     }));
                 state.table.replace(local);
                 self.endpoints.borrow_mut().retain(|_, endpoint| endpoint.strong_count() > 0);
+                self.budgets.borrow_mut().retain(|_, budget| Rc::strong_count(budget) > 1);
                 let former = listener.and_then(|listener| self.listen(&state, listener));
                 when_closed(former.into_iter().collect(), done);
             }
@@ -348,15 +355,27 @@ impl Worker {
             let key = (live.instance.clone(), live.address);
             let known = endpoints.get(&key).and_then(Weak::upgrade);
             known.unwrap_or_else(|| {
-                let new = Rc::new(Endpoint::new(live.address, Arc::clone(&live.in_flight)));
+                let new = Rc::new(Endpoint::new(
+                    live.address,
+                    Arc::clone(&live.in_flight),
+                    Arc::clone(&live.health),
+                ));
                 endpoints.insert(key, Rc::downgrade(&new));
                 new
             })
         };
         let mut routes = Vec::with_capacity(live.routes.len());
         for route in &live.routes {
-            let backends: Vec<Rc<Backend>> =
-                route.backends.iter().map(|live| Rc::new(backend(live, &mut local))).collect();
+            let slow_start = route.rule.handling.slow_start.map(Into::into);
+            let slow_start = clock::in_millis(slow_start.unwrap_or(self.limits.slow_start));
+            let backends: Vec<Rc<Backend>> = route
+                .backends
+                .iter()
+                .map(|live| {
+                    let budget = self.budget(scope, &live.revision);
+                    Rc::new(backend(live, slow_start, budget, &mut local))
+                })
+                .collect();
             let shared = backends.iter().map(|backend| Shared {
                 revision: &backend.revision,
                 role: &backend.role,
@@ -374,9 +393,15 @@ impl Worker {
         LocalTable {
             routes,
             tls: live.tls.clone(),
+            gate: live.gate.clone(),
             unanswered: live.unanswered.clone(),
             gives_cookies,
         }
+    }
+
+    fn budget(&self, scope: &Scope, revision: &RevisionId) -> Rc<Budget> {
+        let mut budgets = self.budgets.borrow_mut();
+        Rc::clone(budgets.entry((scope.clone(), revision.clone())).or_default())
     }
 
     /// Accepts on this listener in place of the former one, whose task is returned.
@@ -464,6 +489,10 @@ impl Worker {
         for endpoint in self.endpoints.borrow().values().filter_map(Weak::upgrade) {
             endpoint.close_idle(now, self.limits.upstream_idle);
         }
+        let second = clock::millis() / 1_000;
+        for budget in self.budgets.borrow().values() {
+            budget.tick(second);
+        }
     }
 
     /// Counts an upgraded connection until the guard is dropped.
@@ -473,13 +502,22 @@ impl Worker {
     }
 }
 
-fn backend(live: &LiveBackend, local: impl FnMut(&LiveEndpoint) -> Rc<Endpoint>) -> Backend {
+fn backend(
+    live: &LiveBackend,
+    slow_start: u64,
+    budget: Rc<Budget>,
+    local: impl FnMut(&LiveEndpoint) -> Rc<Endpoint>,
+) -> Backend {
     Backend {
         revision: live.revision.clone(),
         role: live.role.clone(),
         share: live.share,
         meter: Arc::clone(&live.meter),
         turn: Cell::new(0),
+        gate: live.gate.clone(),
+        ejecting: Arc::clone(&live.ejecting),
+        slow_start,
+        budget,
         destination: match &live.upstream {
             LiveUpstream::Endpoints(live) => {
                 Destination::Endpoints(live.iter().map(local).collect())

@@ -7,7 +7,10 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Counters, Epoch, Gateway, InstanceId, RevisionId, RouteRule, Scope, Share};
+use crate::{
+    Counters, Duration, Epoch, Gateway, HealthCheck, InstanceId, Probe, RevisionId, RouteRule,
+    Scope, Share,
+};
 
 /// The whole routing of one scope with its endpoints.
 ///
@@ -72,6 +75,57 @@ pub struct Endpoint {
     pub instance: InstanceId,
     /// Where it listens.
     pub address: SocketAddr,
+    /// How it is asked whether it is fit for requests; none when it is not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<Check>,
+}
+
+/// How the proxy asks an instance, for as long as a table names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// What is asked.
+    pub question: Question,
+    /// Time between two questions.
+    pub interval: Duration,
+    /// A question without an answer by then has failed.
+    pub timeout: Duration,
+    /// So many failures in a row make an instance unfit.
+    pub failures: u32,
+    /// So many good answers in a row make it fit again.
+    pub successes: u32,
+}
+
+/// What an instance can be asked from outside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Question {
+    /// Does GET on this path answer 200 to 399?
+    Http {
+        /// The path, starting with `/`.
+        path: String,
+    },
+    /// Does the port accept a connection?
+    Tcp,
+}
+
+impl Check {
+    /// The part of a component's health check that can be asked from outside. None when it is told
+    /// by a command or by age, which only who started the instance can know.
+    #[must_use]
+    pub fn of(health: &HealthCheck) -> Option<Self> {
+        let question = match health.ready.as_ref().unwrap_or(&health.live) {
+            Probe::Http { path } => Question::Http { path: path.clone() },
+            Probe::Tcp => Question::Tcp,
+            Probe::Command { .. } | Probe::Running { .. } => return None,
+        };
+        Some(Self {
+            question,
+            interval: health.interval,
+            timeout: health.timeout,
+            failures: health.retries,
+            successes: 1,
+        })
+    }
 }
 
 /// What the control plane asks.
@@ -87,6 +141,8 @@ pub enum Request {
     Tables,
     /// Counters of all revisions of a scope, and requests in flight.
     Traffic(Scope),
+    /// How the instances of a scope are, and who waits for them.
+    Health(Scope),
     /// End: stop listening, let requests in flight end, exit.
     Shutdown,
 }
@@ -110,6 +166,8 @@ pub enum Response {
     Tables(Vec<ServedTable>),
     /// The counters.
     Traffic(Traffic),
+    /// The instances and the queues.
+    Health(Health),
     /// Done.
     Done,
 }
@@ -160,4 +218,48 @@ pub struct Traffic {
     pub in_flight: BTreeMap<InstanceId, u64>,
     /// Requests that no revision answered: no route, or nobody ready.
     pub unanswered: u64,
+}
+
+/// How the proxy sees the instances of a scope, and who waits for them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// Those that the table in force names.
+    pub instances: BTreeMap<InstanceId, Fitness>,
+    /// By revision, where its instances take a limited number of requests.
+    pub queues: BTreeMap<RevisionId, Queue>,
+    /// Of the whole scope, where it takes a limited number of requests.
+    pub gateway: Option<Queue>,
+}
+
+/// How an instance is. Requests go to the fittest; an unfit one is asked when there is no other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fitness {
+    /// It takes its part.
+    Fit,
+    /// It is new or has returned, and takes a growing part.
+    Warming,
+    /// It was not asked yet.
+    Unknown,
+    /// It does not answer its check as it should.
+    Unfit,
+    /// It failed requests, and is left alone for a while.
+    Ejected,
+    /// Nobody listens there, and it is left alone for a while.
+    Unreachable,
+}
+
+/// A queue of requests.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Queue {
+    /// Requests that wait now.
+    pub waiting: u64,
+    /// Requests that waited and were let in, since the proxy knows the queue.
+    pub waited: u64,
+    /// How long they waited, added up, in microseconds.
+    pub waited_micros: u64,
+    /// Requests that were turned away because the queue was full.
+    pub full: u64,
+    /// Requests that were turned away because they had waited for too long.
+    pub late: u64,
 }

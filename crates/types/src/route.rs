@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ComponentName, Epoch, RevisionId, Scope, Share};
+use crate::{ComponentName, Duration, Epoch, RevisionId, Scope, Share};
 
 /// Where and how an environment is reached.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +14,9 @@ pub struct Gateway {
     /// How it is encrypted; plain HTTP when absent.
     #[serde(default)]
     pub tls: Option<Tls>,
+    /// How many requests may be in flight at once; any number when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<Concurrency>,
 }
 
 impl From<Listen> for Gateway {
@@ -37,6 +40,17 @@ pub struct CertificateFiles {
     pub certificate: PathBuf,
     /// Its private key; an absolute path.
     pub key: PathBuf,
+}
+
+/// How many requests may be in flight at once, and what becomes of more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Concurrency {
+    /// In flight at once, at least one.
+    pub limit: u32,
+    /// So many more wait for their turn; the others are turned away at once.
+    pub queue: u32,
+    /// Who has waited for this long is turned away.
+    pub wait: Duration,
 }
 
 /// Which requests a component answers.
@@ -70,6 +84,11 @@ pub struct Handling {
     /// Of the requests without a body that others answer and that change nothing, this share is
     /// sent to the candidate as a copy, too. Its answers are thrown away and not counted.
     pub mirror: Share,
+    /// How many requests each instance takes at once; any number when absent.
+    pub concurrency: Option<Concurrency>,
+    /// How long an instance that is new or has returned takes a smaller part than the others; the
+    /// proxy's own default when absent.
+    pub slow_start: Option<Duration>,
 }
 
 /// How a visitor is known again.

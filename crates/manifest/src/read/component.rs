@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use tidegate_types::{ComponentName, Handling, LogLimits, RouteRule, Signal, Sticky, StopPolicy};
 
 use super::{
+    concurrency,
     fields::Fields,
     health,
     strategy::{self, StrategyDraft},
@@ -229,7 +230,8 @@ fn is_false(node: &Node) -> bool {
 fn not_for_static(entry: &Entry, fields: &Fields<'_>, report: &mut Report<'_>) {
     let own =
         ["port", "replicas", "health", "stop", "log", "env"].map(|key| (key, fields.key_span(key)));
-    let of_route = [("mirror", fields.child("route").key_span("mirror"))];
+    let of_route = ["mirror", "concurrency", "slow_start"]
+        .map(|key| (key, fields.child("route").key_span(key)));
     for (key, span) in own.into_iter().chain(of_route) {
         if let Some(span) = span {
             report
@@ -308,7 +310,12 @@ fn handling(route: &Fields<'_>, is_static: bool) -> Handling {
         (Some(_), None) => Some(Sticky::Cookie),
         (None, None) => is_static.then_some(Sticky::Cookie),
     };
-    Handling { sticky, mirror: route.value("mirror") }
+    Handling {
+        sticky,
+        mirror: route.value("mirror"),
+        concurrency: concurrency::read(route),
+        slow_start: route.given("slow_start"),
+    }
 }
 
 fn process(fields: &Fields<'_>, routed: bool, report: &mut Report<'_>) -> Workload {

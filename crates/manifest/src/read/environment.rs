@@ -7,6 +7,7 @@ use tidegate_types::{
 };
 
 use super::{
+    concurrency,
     fields::Fields,
     strategy::{self, StrategyDraft},
 };
@@ -62,7 +63,11 @@ fn read<'a>(
     EnvironmentDraft {
         environment: Environment {
             name,
-            gateway: Gateway { listen: listen(&fields), tls },
+            gateway: Gateway {
+                listen: listen(&fields),
+                tls,
+                concurrency: concurrency::read(&fields.child("gateway")),
+            },
             strategy: strategy.strategy.clone(),
             rollback: Rollback {
                 when,

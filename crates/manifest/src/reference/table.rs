@@ -237,6 +237,48 @@ pub(crate) const KEYS: &[Key] = &[
     )
     .example("5%"),
     Key::new(
+        "components.*.route.concurrency",
+        &[integer(1, 1_000_000), MAPPING],
+        "How many requests each instance takes at once.",
+    )
+    .depends("any number")
+    .details(
+        "Over all workers of the proxy. More of them wait in a queue of the revision. The short form is \
+         the limit alone: `concurrency: 50`. A revision that is full gives no requests to another one, \
+         so that shares stay what they are.",
+    )
+    .example("{ limit: 50, queue: 200, wait: 2s }"),
+    Key::new(
+        "components.*.route.concurrency.limit",
+        &[integer(1, 1_000_000)],
+        "So many requests are in flight at once.",
+    )
+    .required()
+    .example("50"),
+    Key::new(
+        "components.*.route.concurrency.queue",
+        &[integer(0, 1_000_000)],
+        "So many more wait for their turn, the first come first.",
+    )
+    .default("100")
+    .details("The others are answered with 503 and `Retry-After` at once.")
+    .example("20"),
+    Key::new(
+        "components.*.route.concurrency.wait",
+        &[POSITIVE],
+        "A request that has waited for this long is answered with 503.",
+    )
+    .default("5s")
+    .example("2s"),
+    Key::new(
+        "components.*.route.slow_start",
+        &[DURATION],
+        "How long an instance that is new or has returned takes a smaller part than the others.",
+    )
+    .default("10s")
+    .details("It begins with a tenth of its part. The share of its revision does not change.")
+    .example("30s"),
+    Key::new(
         "components.*.env",
         &[Form::Named(Naming::Variable)],
         "The variables that the component is given.",
@@ -347,6 +389,45 @@ pub(crate) const KEYS: &[Key] = &[
     )
     .required()
     .example("/etc/letsencrypt/live/shop.example.com/privkey.pem"),
+    Key::new(
+        "environments.*.gateway",
+        &[MAPPING],
+        "How the proxy takes the requests of the environment.",
+    )
+    .example("{ concurrency: 1000 }"),
+    Key::new(
+        "environments.*.gateway.concurrency",
+        &[integer(1, 1_000_000), MAPPING],
+        "How many requests the environment takes at once, all components together.",
+    )
+    .depends("any number")
+    .details(
+        "Those that wait for room at an instance are among them. The short form is the limit alone: \
+         `concurrency: 1000`.",
+    )
+    .example("{ limit: 1000, queue: 500 }"),
+    Key::new(
+        "environments.*.gateway.concurrency.limit",
+        &[integer(1, 1_000_000)],
+        "So many requests are in flight at once.",
+    )
+    .required()
+    .example("50"),
+    Key::new(
+        "environments.*.gateway.concurrency.queue",
+        &[integer(0, 1_000_000)],
+        "So many more wait for their turn, the first come first.",
+    )
+    .default("100")
+    .details("The others are answered with 503 and `Retry-After` at once.")
+    .example("20"),
+    Key::new(
+        "environments.*.gateway.concurrency.wait",
+        &[POSITIVE],
+        "A request that has waited for this long is answered with 503.",
+    )
+    .default("5s")
+    .example("2s"),
     Key::new(
         "environments.*.strategy",
         &[choice(&STRATEGIES), MAPPING],

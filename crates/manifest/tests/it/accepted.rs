@@ -1,7 +1,7 @@
 //! Manifests that are right, and the values that they become.
 
 use tidegate_manifest::{Checked, Manifest, Strategy, VariableFault, Workload, read, resolve};
-use tidegate_types::{Duration, Handling, Listen, Probe, Share, Sticky};
+use tidegate_types::{Concurrency, Duration, Handling, Listen, Probe, Share, Sticky};
 
 use crate::EVERY_KEY;
 
@@ -201,7 +201,28 @@ fn visitors_stay_where_a_release_is_more_than_one_request() {
     ] {
         let manifest = manifest(&format!("project: shop\ncomponents: {{ web: {component} }}\n"));
         let route = manifest.components[0].route.as_ref().unwrap();
-        assert_eq!(route.handling, Handling { sticky, mirror }, "{component}");
+        let wanted = Handling { sticky, mirror, ..Handling::default() };
+        assert_eq!(route.handling, wanted, "{component}");
+    }
+}
+
+#[test]
+fn how_much_is_taken_at_once_is_said_short_or_long() {
+    let seconds = Duration::from_secs;
+    let of = |limit, queue, wait| Some(Concurrency { limit, queue, wait });
+    for (written, expected) in [
+        ("", None),
+        ("concurrency: 50", of(50, 100, seconds(5))),
+        ("concurrency: { limit: 50, queue: 0 }", of(50, 0, seconds(5))),
+        ("concurrency: { limit: 1, queue: 7, wait: 2s }", of(1, 7, seconds(2))),
+    ] {
+        let manifest = manifest(&format!(
+            "project: shop\ncomponents: {{ web: {{ command: a, route: {{ {written} }} }} }}\n\
+             environments: {{ production: {{ gateway: {{ {written} }} }} }}\n"
+        ));
+        let route = manifest.components[0].route.as_ref().unwrap();
+        assert_eq!(route.handling.concurrency, expected, "{written}");
+        assert_eq!(manifest.environments[0].gateway.concurrency, expected, "{written}");
     }
 }
 

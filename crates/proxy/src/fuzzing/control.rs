@@ -26,10 +26,11 @@ impl Plane {
         let stored = disk::load(home)?;
         let mut registry = Registry::new(home.to_owned(), Vec::new(), &Limits::default());
         registry.restore(stored).await;
-        let meters = registry.meters();
+        let (meters, watch) = (registry.meters(), registry.watch());
         Ok(Self(Control {
             registry: Mutex::new(registry),
             meters: Arc::clone(&meters),
+            watch,
             end: Notify::new(),
             ending: AtomicBool::new(false),
         }))

@@ -19,7 +19,9 @@ use tidegate_proxy::{
 };
 use tidegate_types::{
     Epoch, Gateway, InstanceId, RevisionId, RouteRule, Scope, Share,
-    data_plane::{Endpoint, ProxyBackend, ProxyRoute, ProxyTable, ServedTable, Traffic, Upstream},
+    data_plane::{
+        Endpoint, Health, ProxyBackend, ProxyRoute, ProxyTable, ServedTable, Traffic, Upstream,
+    },
 };
 
 /// How long anything may take before a test gives up.
@@ -164,6 +166,11 @@ impl Proxy {
         }
     }
 
+    pub(crate) fn health(&self) -> Health {
+        let scope = scope();
+        self.call(|client| client.health(&scope)).unwrap()
+    }
+
     /// Requests and errors of a revision.
     pub(crate) fn counted(&self, revision: &str) -> (u64, u64) {
         let traffic = self.traffic();
@@ -212,6 +219,7 @@ pub(crate) fn backend(revision: &str, percent: u32, addresses: &[SocketAddr]) ->
         .map(|(number, address)| Endpoint {
             instance: InstanceId::of(&revision, number),
             address: *address,
+            check: None,
         })
         .collect();
     ProxyBackend {

@@ -53,7 +53,13 @@ struct State {
 impl Application {
     /// Answers every request with this text.
     pub(crate) fn saying(text: &'static str) -> Self {
-        Self::start(move |_, stream| {
+        Self::saying_at(SocketAddr::from(([127, 0, 0, 1], 0)), text)
+    }
+
+    /// The same at this address, where another one may have been.
+    pub(crate) fn saying_at(address: SocketAddr, text: &'static str) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
+        Self::start_on(listener, move |_, stream| {
             let length = text.len();
             let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{text}");
             stream.get_mut().write_all(answer.as_bytes()).is_ok()
@@ -69,7 +75,13 @@ impl Application {
     pub(crate) fn start(
         handler: impl Fn(&Seen, &mut BufReader<TcpStream>) -> bool + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::start_on(TcpListener::bind("127.0.0.1:0").unwrap(), handler)
+    }
+
+    fn start_on(
+        listener: TcpListener,
+        handler: impl Fn(&Seen, &mut BufReader<TcpStream>) -> bool + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().unwrap();
         let state = Arc::new(State {
             handler: Box::new(handler),

@@ -3,12 +3,10 @@
 
 use std::path::Path;
 
+use tidegate_proxy::probe;
 use tidegate_types::Timestamp;
 
-use super::{
-    layout::{InstanceRecord, RetiringRecord, RevisionRecord},
-    probe,
-};
+use super::layout::{InstanceRecord, RetiringRecord, RevisionRecord};
 
 /// Reads every record in a folder and writes those that can be read again. Says which could not be
 /// read, and why; a record that is another one after that is a panic.

@@ -1,19 +1,12 @@
 //! Asking an instance once how it is.
 
-use std::{collections::BTreeMap, path::PathBuf, process::Stdio};
+use std::{collections::BTreeMap, net::Ipv4Addr, path::PathBuf, process::Stdio};
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use tidegate_types::{Duration, Probe, Timestamp};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    process::{Child, Command},
-};
+use tidegate_types::{Duration, Probe, Timestamp, data_plane::Question};
+use tokio::process::{Child, Command};
 
 use super::clock::SteadyClock;
-
-/// The head of an answer may be this long before its status is known.
-const LONGEST_HEAD: usize = 16 * 1024;
 
 /// Whom to ask.
 #[derive(Debug, Clone)]
@@ -27,26 +20,19 @@ pub(crate) struct Subject {
 
 /// Asks once. An error says what came instead of a good answer, as a sentence without an end.
 pub(crate) async fn ask(probe: &Probe, subject: &Subject, limit: Duration) -> Result<(), String> {
-    let question = async {
-        match probe {
-            Probe::Http { path } => http(path, port(subject)?).await,
-            Probe::Tcp => tcp(port(subject)?).await,
-            Probe::Command { run } => command(run, subject).await,
-            Probe::Running { minimum } => running(*minimum, subject),
+    let question = match probe {
+        Probe::Http { path } => Question::Http { path: path.clone() },
+        Probe::Tcp => Question::Tcp,
+        Probe::Command { run } => {
+            return tokio::time::timeout(limit.into(), command(run, subject))
+                .await
+                .unwrap_or_else(|_| Err(format!("`{run}` did not end within {limit}")));
         }
+        Probe::Running { minimum } => return running(*minimum, subject),
     };
-    tokio::time::timeout(limit.into(), question)
-        .await
-        .unwrap_or_else(|_| Err(format!("{} within {limit}", no_answer(probe))))
-}
-
-fn no_answer(probe: &Probe) -> String {
-    match probe {
-        Probe::Http { path } => format!("GET {path} did not answer"),
-        Probe::Tcp => "the port did not accept a connection".to_owned(),
-        Probe::Command { run } => format!("`{run}` did not end"),
-        Probe::Running { .. } => "no answer".to_owned(),
-    }
+    let address = (Ipv4Addr::LOCALHOST, port(subject)?).into();
+    // The proxy asks the same in the same words.
+    tidegate_proxy::probe::ask(&question, address, limit).await
 }
 
 fn port(subject: &Subject) -> Result<u16, String> {
@@ -56,76 +42,6 @@ fn port(subject: &Subject) -> Result<u16, String> {
 fn running(minimum: Duration, subject: &Subject) -> Result<(), String> {
     let age = subject.clock.now().since(subject.started);
     if age >= minimum { Ok(()) } else { Err(format!("it has run for {age} of {minimum}")) }
-}
-
-async fn tcp(port: u16) -> Result<(), String> {
-    TcpStream::connect(("127.0.0.1", port))
-        .await
-        .map(drop)
-        .map_err(|error| format!("port {port}: {}", plain(&error)))
-}
-
-async fn http(path: &str, port: u16) -> Result<(), String> {
-    let status =
-        status_of(path, port).await.map_err(|error| format!("GET {path}: {}", plain(&error)))?;
-    match status {
-        Some(200..=399) => Ok(()),
-        Some(status) => Err(format!("GET {path} answered {status}")),
-        None => Err(format!("GET {path} was not answered with HTTP")),
-    }
-}
-
-async fn status_of(path: &str, port: u16) -> std::io::Result<Option<u16>> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
-    let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUser-Agent: tidegate\r\nAccept: */*\r\n\
-         Connection: close\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes()).await?;
-    let mut head = Vec::with_capacity(1024);
-    while head.len() < LONGEST_HEAD {
-        if stream.read_buf(&mut head).await? == 0 {
-            break;
-        }
-        match read_head(&head) {
-            Head::Incomplete => {}
-            Head::Status(status) => return Ok(Some(status)),
-            Head::NotHttp => break,
-        }
-    }
-    Ok(None)
-}
-
-/// What is known of an answer whose head is being read.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Head {
-    Incomplete,
-    /// The status of the answer that is not merely informational.
-    Status(u16),
-    NotHttp,
-}
-
-pub(super) fn read_head(mut head: &[u8]) -> Head {
-    loop {
-        let Some(end) = head.iter().position(|byte| *byte == b'\n') else {
-            return Head::Incomplete;
-        };
-        let line = std::str::from_utf8(&head[..end]).unwrap_or_default();
-        let status = line
-            .strip_prefix("HTTP/1.")
-            .and_then(|rest| rest.get(2..5))
-            .and_then(|status| status.parse::<u16>().ok());
-        match status {
-            Some(100..=199) if status != Some(101) => {
-                let Some(next) = head.windows(4).position(|bytes| bytes == b"\r\n\r\n") else {
-                    return Head::Incomplete;
-                };
-                head = &head[next + 4..];
-            }
-            Some(status) => return Head::Status(status),
-            None => return Head::NotHttp,
-        }
-    }
 }
 
 /// A command that is killed with its whole group when nobody waits for it any more.
@@ -165,16 +81,12 @@ async fn command(run: &str, subject: &Subject) -> Result<(), String> {
     }
 }
 
-/// The operating system's words without its number.
-fn plain(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    let end = text.find(" (os error").unwrap_or(text.len());
-    text[..end].to_lowercase()
-}
-
 #[cfg(test)]
 mod tests {
-    use tokio::net::TcpListener;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
 
     use super::*;
 
@@ -197,20 +109,6 @@ mod tests {
 
     fn shell(run: &str) -> Probe {
         Probe::Command { run: run.to_owned() }
-    }
-
-    #[test]
-    fn the_status_is_that_of_the_final_answer() {
-        for (head, expected) in [
-            ("HTTP/1.1 200 OK\r\n", Head::Status(200)),
-            ("HTTP/1.0 404\r\n", Head::Status(404)),
-            ("HTTP/1.1 20", Head::Incomplete),
-            ("SSH-2.0-x\r\n", Head::NotHttp),
-            ("HTTP/1.1 103 Hints\r\nLink: x\r\n", Head::Incomplete),
-            ("HTTP/1.1 103 Hints\r\nLink: x\r\n\r\nHTTP/1.1 503 No\r\n", Head::Status(503)),
-        ] {
-            assert_eq!(read_head(head.as_bytes()), expected, "{head}");
-        }
     }
 
     #[tokio::test]

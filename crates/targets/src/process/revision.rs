@@ -12,7 +12,7 @@ use tidegate_shim::JobState;
 use tidegate_types::{
     Duration, HealthCheck, InstanceFailure, InstanceId, ProcessSpec, RevisionFacts, RevisionId,
     RevisionSpec, Scope, Workload,
-    data_plane::{Endpoint, Upstream},
+    data_plane::{Check, Endpoint, Upstream},
     shortened,
 };
 use tokio::sync::Notify;
@@ -363,7 +363,7 @@ impl Revision {
                 root: (context.artifacts)(&self.record.spec.artifact),
                 single_page: site.single_page,
             },
-            Workload::Process(_) => Upstream::Endpoints(
+            Workload::Process(process) => Upstream::Endpoints(
                 self.instances
                     .values()
                     .filter(|instance| instance.retiring.is_none())
@@ -372,6 +372,7 @@ impl Revision {
                         Some(Endpoint {
                             instance: instance.id.clone(),
                             address: ([127, 0, 0, 1], instance.record.port?).into(),
+                            check: Check::of(&process.health),
                         })
                     })
                     .collect(),

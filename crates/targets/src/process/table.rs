@@ -109,6 +109,7 @@ mod tests {
         Endpoint {
             instance: InstanceId::of(&RevisionId::new(revision), number),
             address: ([127, 0, 0, 1], 4_000).into(),
+            check: None,
         }
     }
 
