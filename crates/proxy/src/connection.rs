@@ -202,11 +202,15 @@ where
     let mut closing = worker.closing();
     let outcome = tokio::select! {
         biased;
-        outcome = connection.as_mut() => outcome,
-        _ = closing.wait_for(|closing| *closing) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
+        outcome = connection.as_mut() => Some(outcome),
+        // Nothing of it is kept: it would hold the lock of what the worker writes to.
+        _ = closing.wait_for(|closing| *closing) => None,
+    };
+    let outcome = if let Some(outcome) = outcome {
+        outcome
+    } else {
+        connection.as_mut().graceful_shutdown();
+        connection.await
     };
     if let Err(error) = outcome {
         tracing::debug!(%peer, %error, "a client's connection broke");
