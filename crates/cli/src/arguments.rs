@@ -275,9 +275,9 @@ pub(crate) struct Serve {
 
 #[derive(Debug, Args)]
 pub(crate) struct Proxy {
-    /// How many threads answer requests.
-    #[arg(long, default_value_t = 2)]
-    pub(crate) workers: usize,
+    /// How many threads answer requests; one for each processor when absent.
+    #[arg(long)]
+    pub(crate) workers: Option<usize>,
 }
 
 #[derive(Debug, Args)]

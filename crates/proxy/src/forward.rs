@@ -107,13 +107,14 @@ async fn exchange(
     let host = head::check(request.method(), request.version(), request.uri(), request.headers())
         .map_err(|malformed| Refused::Malformed(malformed.to_string()))?;
     let place_in_scope = enter(client).await?;
-    let path = request.uri().path().to_owned();
+    // Shares what it is made of with the request, which is about to be changed.
+    let asked = request.uri().clone();
     let asked_for = request.headers().get(head::REVISION).cloned();
     let mut search = Search {
         client,
         started,
         host: &host,
-        path: &path,
+        path: asked.path(),
         asked_for: asked_for.as_ref().and_then(|name| name.to_str().ok()),
         visitor: None,
         staying_with: None,

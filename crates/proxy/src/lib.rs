@@ -15,6 +15,7 @@ pub mod client;
 mod clock;
 mod connection;
 mod control;
+mod descriptors;
 mod disk;
 mod endpoint;
 mod files;

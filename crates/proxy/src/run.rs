@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     control::{self, Control},
-    disk,
+    descriptors, disk,
     limits::Limits,
     lock::{Lock, LockError},
     registry::Registry,
@@ -72,6 +72,7 @@ pub enum Error {
 
 /// Runs a proxy until it is told to end by `Shutdown`, SIGTERM or SIGINT.
 pub fn run(options: Options) -> Result<(), Error> {
+    descriptors::raise_limit();
     run_with(options, Limits::default())
 }
 
