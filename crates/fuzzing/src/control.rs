@@ -33,7 +33,9 @@ fn said(line: &[u8]) -> Vec<u8> {
                     // Nor is anybody out there to be asked how it is.
                     for backend in table.routes.iter_mut().flat_map(|route| &mut route.backends) {
                         if let Upstream::Endpoints(endpoints) = &mut backend.upstream {
-                            endpoints.iter_mut().for_each(|endpoint| endpoint.check = None);
+                            for endpoint in endpoints {
+                                endpoint.check = None;
+                            }
                         }
                     }
                     Request::Publish(table)
