@@ -96,6 +96,8 @@ fn the_smallest_manifest_takes_all_requests() {
                             mirror: Share(
                                 0,
                             ),
+                            concurrency: None,
+                            slow_start: None,
                         },
                     },
                 ),
@@ -111,6 +113,7 @@ fn the_smallest_manifest_takes_all_requests() {
                 gateway: Gateway {
                     listen: Automatic,
                     tls: None,
+                    concurrency: None,
                 },
                 strategy: BlueGreen {
                     canary: None,
