@@ -5,11 +5,11 @@ CARGO ?= cargo
 SECONDS ?= 60
 PYTHON ?= python3
 
-.PHONY: help demo test check crash sim real mutants mutations fuzz bench fmt docs clean
+.PHONY: help demo test check crash sim real mutants mutations fuzz bench bench-loss fmt docs clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Deploy a small shop three times and watch the bad release go back
 	$(CARGO) build --bin tidegate
@@ -64,6 +64,10 @@ mutations: ## Break the code in one place for each invariant and see the check w
 bench: ## Measure what is promised: one table, the machine's load beside each figure
 	$(CARGO) build --release --bin tidegate --bin tidegate-testapp --bin tidegate-bench
 	$(CARGO) run --release --quiet --bin tidegate-bench
+
+bench-loss: ## Count lost requests while everything changes, beside nginx and HAProxy (ONLY=tidegate for one)
+	$(CARGO) build --release --bin tidegate --bin tidegate-testapp --bin tidegate-loss
+	$(CARGO) run --release --quiet --bin tidegate-loss -- $(ONLY)
 
 fmt: ## Format the code
 	$(CARGO) fmt --all

@@ -35,7 +35,7 @@ const WALLS: &[(&str, &[&str], &[&str])] = &[
             "core", "engine", "manifest", "plan", "proxy", "release", "server", "shim", "sim",
             "store", "targets", "types",
         ],
-        &["testapp"],
+        &["loss", "testapp"],
     ),
     ("conformance", &["store", "targets", "types"], &[]),
     (
@@ -52,7 +52,8 @@ const WALLS: &[(&str, &[&str], &[&str])] = &[
         &["conformance"],
     ),
     ("house", &["invariants", "manifest"], &[]),
-    ("testapp", &["proxy", "shim"], &[]),
+    ("loss", &["proxy", "types"], &[]),
+    ("testapp", &["loss", "proxy", "shim"], &[]),
     ("bench", &["core", "engine", "server", "store", "types"], &[]),
 ];
 

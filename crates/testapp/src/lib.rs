@@ -24,6 +24,9 @@
 //!
 //! `tidegate-testapp shim DIRECTORY` and `tidegate-testapp proxy --home HOME` are what the hidden
 //! subcommands of `tidegate` do, so that a target can be tested without the whole of it.
+//!
+//! `tidegate-testapp instance VERSION NUMBER` is what stands behind a proxy of which
+//! [`tidegate_loss`] counts the requests that it loses.
 
 use std::{path::PathBuf, process::Command, sync::OnceLock};
 

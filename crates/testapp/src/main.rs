@@ -14,6 +14,7 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         ["shim", directory] => tidegate_shim::main(Path::new(directory)).map_err(|e| e.to_string()),
         ["proxy", "--home", home] => proxy(Path::new(home)),
+        ["instance", version, number] => tidegate_loss::instance::run(version, number),
         ["serve", options @ ..] | options => options::Options::read(options).and_then(server::run),
     };
     match done {

@@ -3,6 +3,7 @@
 mod crash;
 mod deploying;
 mod hard_cases;
+mod losing;
 mod refusing;
 mod rivals;
 mod sandbox;
