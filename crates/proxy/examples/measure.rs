@@ -16,7 +16,7 @@ use std::{
 
 use tidegate_proxy::{Options, client::Client, run};
 use tidegate_types::{
-    Epoch, Gateway, InstanceId, RevisionId, RouteRule, Share,
+    Epoch, Gateway, InstanceId, Protocol, RevisionId, RouteRule, Share,
     data_plane::{Endpoint, ProxyBackend, ProxyRoute, ProxyTable, Upstream},
 };
 
@@ -83,6 +83,7 @@ fn table(epoch: u64, application: SocketAddr) -> ProxyTable {
         share: Share::percent(percent),
         role: "stable".into(),
         upstream: Upstream::Endpoints(vec![Endpoint {
+            protocol: Protocol::Http1,
             instance: InstanceId::new(format!("{name}.1")),
             address: application,
             check: None,

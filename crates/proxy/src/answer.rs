@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderName, HeaderValue, Request, Response, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode,
     header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, SERVER},
 };
 use http_body::{Body, Frame, SizeHint};
@@ -22,6 +22,7 @@ use crate::{
     files::FileBody,
     gate::Slot,
     limits::Limits,
+    translate,
     worker::Worker,
 };
 
@@ -278,18 +279,22 @@ pub(crate) enum AnswerKind {
 pub(crate) struct EndpointBody {
     incoming: Incoming,
     /// None once the answer has ended.
-    running: Option<(Ticket, Connection)>,
+    running: Option<Running>,
     worker: Rc<Worker>,
 }
 
+/// An answer that is under way.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) ticket: Ticket,
+    pub(crate) connection: Connection,
+    /// The answer says at its end how it went, as with gRPC; it failed when it does not.
+    pub(crate) ends_with_status: bool,
+}
+
 impl EndpointBody {
-    pub(crate) fn new(
-        incoming: Incoming,
-        ticket: Ticket,
-        connection: Connection,
-        worker: Rc<Worker>,
-    ) -> Self {
-        let mut body = Self { incoming, running: Some((ticket, connection)), worker };
+    pub(crate) fn new(incoming: Incoming, running: Running, worker: Rc<Worker>) -> Self {
+        let mut body = Self { incoming, running: Some(running), worker };
         body.end_if_complete();
         body
     }
@@ -309,8 +314,8 @@ impl EndpointBody {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let poll = Pin::new(&mut self.incoming).poll_frame(context);
         match &mut self.running {
-            Some((_, connection)) if poll.is_pending() => {
-                connection.drive(context);
+            Some(running) if poll.is_pending() => {
+                running.connection.drive(context);
                 Pin::new(&mut self.incoming).poll_frame(context)
             }
             _ => poll,
@@ -318,11 +323,27 @@ impl EndpointBody {
     }
 
     fn end(&mut self) {
-        if let Some((ticket, connection)) = self.running.take()
-            && let Some(endpoint) = &ticket.endpoint
-        {
+        let Some(Running { mut ticket, connection, ends_with_status }) = self.running.take() else {
+            return;
+        };
+        if ends_with_status {
+            ticket.fail();
+        }
+        if let Some(endpoint) = &ticket.endpoint {
             ticket.did_well();
             endpoint.give_back(connection, &self.worker.limits);
+        }
+    }
+
+    /// What an answer says at its end.
+    fn note_trailers(&mut self, trailers: &HeaderMap) {
+        if let Some(running) = &mut self.running
+            && running.ends_with_status
+        {
+            running.ends_with_status = false;
+            if translate::grpc_failed(trailers) != Some(false) {
+                running.ticket.fail();
+            }
         }
     }
 }
@@ -352,10 +373,19 @@ impl Body for AnswerBody {
                 let poll = body.poll_incoming(context);
                 match &poll {
                     Poll::Ready(None) => body.end(),
-                    Poll::Ready(Some(Ok(_))) => body.end_if_complete(),
-                    Poll::Ready(Some(Err(_))) => {
-                        if let Some((mut ticket, _)) = body.running.take() {
-                            ticket.broke_off(&body.worker.limits);
+                    Poll::Ready(Some(Ok(frame))) => {
+                        if let Some(trailers) = frame.trailers_ref() {
+                            body.note_trailers(trailers);
+                        }
+                        body.end_if_complete();
+                    }
+                    Poll::Ready(Some(Err(error))) => {
+                        if let Some(Running { mut ticket, connection, .. }) = body.running.take() {
+                            if connection.counts_as_failure(error) {
+                                ticket.broke_off(&body.worker.limits);
+                            } else {
+                                ticket.fail();
+                            }
                         }
                     }
                     Poll::Pending => {}

@@ -10,10 +10,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hyper::client::conn::http1::{Builder, SendRequest};
+use http::{Request, Response};
+use hyper::{
+    body::Incoming,
+    client::conn::{
+        TrySendError,
+        http1::{Builder, SendRequest},
+    },
+};
 use hyper_util::rt::TokioIo;
 use rustix::net::{RecvFlags, recv};
-use tidegate_types::RouteRule;
+use tidegate_types::{Protocol, RouteRule};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -23,12 +30,13 @@ use tokio::{
 use crate::{
     backend::Backend,
     clock,
-    forward::RequestBody,
+    endpoint_http2::{Pool, Stream},
     gate::Gate,
     health::{Cause, Health},
     limits::Limits,
     meter::Gauge,
     mirror::Mirror,
+    request_body::RequestBody,
     visitor::Visitors,
 };
 
@@ -65,12 +73,26 @@ pub(crate) struct Endpoint {
     in_flight: Cell<u32>,
     pub(crate) health: Arc<Health>,
     /// The one used last is used next, so that those not needed grow old and are closed.
-    idle: RefCell<Vec<(Connection, Instant)>>,
+    idle: RefCell<Vec<(Alone, Instant)>>,
+    /// Those that carry many requests at a time, where it speaks so.
+    shared: Option<Pool>,
 }
 
 impl Endpoint {
-    pub(crate) fn new(address: SocketAddr, counted: Arc<Gauge>, health: Arc<Health>) -> Self {
-        Self { address, counted, in_flight: Cell::new(0), health, idle: RefCell::default() }
+    pub(crate) fn new(
+        address: SocketAddr,
+        protocol: Protocol,
+        counted: Arc<Gauge>,
+        health: Arc<Health>,
+    ) -> Self {
+        Self {
+            address,
+            counted,
+            in_flight: Cell::new(0),
+            health,
+            idle: RefCell::default(),
+            shared: (protocol == Protocol::H2c).then(Pool::default),
+        }
     }
 
     /// A request begins.
@@ -85,13 +107,22 @@ impl Endpoint {
         self.counted.subtract(worker);
     }
 
-    /// An unused connection. With `surely_open` the operating system is asked whether it is
-    /// still open, for a request that could not be repeated.
+    /// Whether it speaks HTTP/2.
+    pub(crate) fn speaks_http2(&self) -> bool {
+        self.shared.is_some()
+    }
+
+    /// An unused connection, or room on one that carries several requests. With `surely_open` the
+    /// operating system is asked whether it is still open, for a request that could not be
+    /// repeated.
     pub(crate) fn take_idle(&self, surely_open: bool) -> Option<Connection> {
+        if let Some(pool) = &self.shared {
+            return pool.take(surely_open).map(Connection::Shared);
+        }
         loop {
             let (mut connection, _) = self.idle.borrow_mut().pop()?;
             if connection.is_ready() && (!surely_open || connection.is_open()) {
-                return Some(connection);
+                return Some(Connection::Alone(connection));
             }
         }
     }
@@ -116,15 +147,21 @@ impl Endpoint {
 
     /// Opens a connection without a consequence for who is asked next.
     pub(crate) async fn connect_unnoticed(&self, limits: &Limits) -> std::io::Result<Connection> {
-        let open = Connection::open(self.address, limits);
+        if let Some(pool) = &self.shared {
+            return pool.connect(self.address, limits).await.map(Connection::Shared);
+        }
+        let open = Alone::open(self.address, limits);
         match tokio::time::timeout(limits.connect, open).await {
-            Ok(connected) => connected,
+            Ok(connected) => connected.map(Connection::Alone),
             Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
         }
     }
 
     /// Takes a connection back after its answer has ended.
-    pub(crate) fn give_back(self: &Rc<Self>, mut connection: Connection, limits: &Limits) {
+    pub(crate) fn give_back(self: &Rc<Self>, connection: Connection, limits: &Limits) {
+        let Connection::Alone(mut connection) = connection else {
+            return;
+        };
         if connection.is_ready() {
             return self.keep(connection, limits);
         }
@@ -142,7 +179,7 @@ impl Endpoint {
         });
     }
 
-    fn keep(&self, connection: Connection, limits: &Limits) {
+    fn keep(&self, connection: Alone, limits: &Limits) {
         let mut idle = self.idle.borrow_mut();
         if idle.len() < limits.upstream_idle_connections {
             idle.push((connection, Instant::now()));
@@ -154,6 +191,77 @@ impl Endpoint {
         self.idle.borrow_mut().retain_mut(|(connection, since)| {
             now.duration_since(*since) < longest && connection.is_ready()
         });
+        if let Some(pool) = &self.shared {
+            pool.close_idle(now, longest);
+        }
+    }
+}
+
+/// A connection to an endpoint, as one request has it.
+#[derive(Debug)]
+pub(crate) enum Connection {
+    Alone(Alone),
+    Shared(Stream),
+}
+
+impl Connection {
+    /// Sends a request. A failure gives it back when nothing of it was sent. Whoever waits for the
+    /// answer drives the connection.
+    pub(crate) fn send(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> + use<>
+    {
+        enum Sent<A, S> {
+            Alone(A),
+            Shared(S),
+        }
+        let sent = match self {
+            Self::Alone(connection) => Sent::Alone(connection.sender.try_send_request(request)),
+            Self::Shared(stream) => Sent::Shared(stream.sender.try_send_request(request)),
+        };
+        async move {
+            match sent {
+                Sent::Alone(answer) => answer.await,
+                Sent::Shared(answer) => answer.await,
+            }
+        }
+    }
+
+    /// Reads and writes what can be. Whoever waits for something on this connection calls it each
+    /// time, unless the connection has a task of its own.
+    pub(crate) fn drive(&mut self, context: &mut Context<'_>) {
+        if let Self::Alone(connection) = self {
+            connection.drive(context);
+        }
+    }
+
+    /// Gives it a task of its own, for when it is to go on while nobody waits for it: a request
+    /// whose body is still coming in, or what follows an upgrade.
+    pub(crate) fn detach(&mut self) {
+        if let Self::Alone(connection) = self {
+            connection.detach();
+        }
+    }
+
+    /// It takes no more requests.
+    pub(crate) fn leave(&self) {
+        if let Self::Shared(stream) = self {
+            stream.leave();
+        }
+    }
+
+    /// Whether a request that failed by this is a failure of the endpoint of its own. A connection
+    /// that breaks is one failure, however many requests were on it.
+    pub(crate) fn counts_as_failure(&self, error: &hyper::Error) -> bool {
+        match self {
+            Self::Alone(_) => true,
+            Self::Shared(stream) => stream.counts_as_failure(error),
+        }
+    }
+
+    pub(crate) fn is_http2(&self) -> bool {
+        matches!(self, Self::Shared(_))
     }
 }
 
@@ -169,28 +277,28 @@ fn is_ours(error: &std::io::Error) -> bool {
 /// What reads and writes on a connection.
 type Driver = Pin<Box<dyn Future<Output = hyper::Result<()>>>>;
 
-/// A connection to an endpoint.
+/// A connection that carries one request at a time.
 ///
 /// It has no task of its own as long as whoever waits for the answer can drive it: to wake another
 /// task for each request, and to be woken by it, is what most of a proxy's own time is spent on.
-pub(crate) struct Connection {
-    pub(crate) sender: SendRequest<RequestBody>,
+pub(crate) struct Alone {
+    sender: SendRequest<RequestBody>,
     /// None once it has ended, or has a task of its own.
     driver: Option<Driver>,
     socket: Socket,
 }
 
-impl std::fmt::Debug for Connection {
+impl std::fmt::Debug for Alone {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Connection").field("socket", &self.socket).finish_non_exhaustive()
+        formatter.debug_struct("Alone").field("socket", &self.socket).finish_non_exhaustive()
     }
 }
 
-impl Connection {
+impl Alone {
     async fn open(address: SocketAddr, limits: &Limits) -> std::io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        let socket = Socket(Arc::new(Mutex::new(stream)));
+        let socket = Socket::new(stream);
         let (sender, connection) = Builder::new()
             .max_header_size(limits.head_bytes)
             .handshake(TokioIo::new(socket.clone()))
@@ -202,7 +310,7 @@ impl Connection {
 
     /// Reads and writes what can be. Whoever waits for something on this connection calls it each
     /// time, unless the connection has a task of its own.
-    pub(crate) fn drive(&mut self, context: &mut Context<'_>) {
+    fn drive(&mut self, context: &mut Context<'_>) {
         if let Some(driver) = &mut self.driver
             && let Poll::Ready(ended) = driver.as_mut().poll(context)
         {
@@ -215,7 +323,7 @@ impl Connection {
 
     /// Gives it a task of its own, for when it is to go on while nobody waits for it: a request
     /// whose body is still coming in, or what follows an upgrade.
-    pub(crate) fn detach(&mut self) {
+    fn detach(&mut self) {
         if let Some(driver) = self.driver.take() {
             spawn_local(async move {
                 if let Err(error) = driver.await {
@@ -234,22 +342,28 @@ impl Connection {
 
     /// Whether the endpoint has neither closed the connection nor sent anything unasked.
     fn is_open(&self) -> bool {
-        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        let mut byte = [0_u8; 1];
-        matches!(
-            recv(&*self.socket.lock(), &mut byte[..], flags),
-            Err(rustix::io::Errno::WOULDBLOCK)
-        )
+        self.socket.is_silent()
     }
 }
 
-/// A socket that both the HTTP connection and [`Connection::is_open`] can reach. They run on the
+/// A socket that both the HTTP connection and whoever asks whether it is open can reach. They run on the
 /// same thread; the lock is never waited for, it is there since upgraded connections must be
 /// `Send`.
 #[derive(Debug, Clone)]
-struct Socket(Arc<Mutex<TcpStream>>);
+pub(crate) struct Socket(Arc<Mutex<TcpStream>>);
 
 impl Socket {
+    pub(crate) fn new(stream: TcpStream) -> Self {
+        Self(Arc::new(Mutex::new(stream)))
+    }
+
+    /// Whether it is open and nothing is there to be read.
+    pub(crate) fn is_silent(&self) -> bool {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let mut byte = [0_u8; 1];
+        matches!(recv(&*self.lock(), &mut byte[..], flags), Err(rustix::io::Errno::WOULDBLOCK))
+    }
+
     fn lock(&self) -> MutexGuard<'_, TcpStream> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

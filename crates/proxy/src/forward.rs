@@ -1,19 +1,9 @@
 //! One request: from the client's head to an endpoint's answer.
 
-use std::{
-    cell::Cell,
-    future::poll_fn,
-    net::IpAddr,
-    pin::{Pin, pin},
-    rc::Rc,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Instant,
-};
+use std::{future::poll_fn, net::IpAddr, pin::pin, rc::Rc, sync::Arc, time::Instant};
 
-use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header::CONNECTION};
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body as _;
 use hyper::{
     body::Incoming,
     upgrade::{self, OnUpgrade},
@@ -21,17 +11,19 @@ use hyper::{
 use tidegate_types::RouteRule;
 
 use crate::{
-    answer::{AnswerBody, AnswerKind, EndpointBody, Own, Ticket, wants_json},
+    answer::{AnswerBody, AnswerKind, EndpointBody, Own, Running, Ticket, wants_json},
     backend::{Backend, Destination},
     clock,
     connection::{Busy, Client},
     endpoint::{Connection, Endpoint, LocalRoute, LocalTable},
+    endpoint_http2::{Refusal, refusal},
     files::Site,
     gate::{Entry, Place as Waiting, Slot},
     head::{self, Origin},
     pick::{self, Random},
+    request_body::{RequestBody, Source},
     routing::{self, Stripped},
-    upgrade as websocket,
+    translate, upgrade as websocket,
     visitor::{self, Visitor},
 };
 
@@ -256,12 +248,18 @@ fn respond(
         websocket::carry(client_upgrade, endpoint_upgrade, ticket, upgraded, busy);
         return Ok(answer.map(|_| AnswerKind::Fixed(None)));
     }
-    if answer.status().is_server_error() {
+    let grpc = connection.is_http2() && translate::is_grpc(answer.headers());
+    let failed = answer.status().is_server_error()
+        || grpc && translate::grpc_failed(answer.headers()) == Some(true);
+    if failed {
         ticket.fail();
     }
+    // What says how it went already, says nothing at its end.
+    let ends_with_status = grpc && translate::grpc_failed(answer.headers()).is_none();
     let worker = Rc::clone(&client.worker);
     Ok(answer.map(|incoming| {
-        AnswerKind::Endpoint(EndpointBody::new(incoming, ticket, connection, worker))
+        let running = Running { ticket, connection, ends_with_status };
+        AnswerKind::Endpoint(EndpointBody::new(incoming, running, worker))
     }))
 }
 
@@ -443,6 +441,7 @@ impl Search<'_> {
     }
 
     /// Sends the request until somebody answers it or it may not be sent again.
+    #[expect(clippy::too_many_lines, reason = "one loop over all that a connection can say")]
     async fn send(
         &mut self,
         first: Target,
@@ -450,9 +449,10 @@ impl Search<'_> {
         websocket: bool,
     ) -> Result<(Response<Incoming>, Ticket, Connection), Refused> {
         let limits = &self.client.worker.limits;
-        let body = request.body().progress.clone();
-        let repeatable = body.is_none() && !websocket && request.method().is_idempotent();
+        let source = request.body().source();
+        let repeatable = source.is_none() && !websocket && request.method().is_idempotent();
         let mut resends = if repeatable { RESENDS } else { 0 };
+        let mut refusals = RESENDS;
         let mut only_new = websocket;
         let mut target = first;
         if let Target::Endpoint(_, ticket) = &target {
@@ -464,7 +464,8 @@ impl Search<'_> {
                 // The other revision is a folder; the request was meant for a program.
                 Target::Files(..) => return Err(Own::BadGateway.into()),
             };
-            let idle = if only_new { None } else { endpoint.take_idle(!repeatable) };
+            let http2 = endpoint.speaks_http2();
+            let idle = if only_new && !http2 { None } else { endpoint.take_idle(!repeatable) };
             let is_new = idle.is_none();
             let connected = match idle {
                 Some(connection) => Ok(connection),
@@ -485,33 +486,72 @@ impl Search<'_> {
                     continue;
                 }
             };
-            if body.is_some() || websocket {
+            if source.is_some() || websocket {
                 // The body, and whatever follows an upgrade, comes in also while nobody reads the
                 // answer.
                 connection.detach();
             }
-            let copy = (resends > 0).then(|| copy_of(&request));
-            match transmit(&mut connection, request, body.as_deref(), limits.answer_head).await {
+            let copy = (resends > 0 || http2).then(|| copy_of(&request));
+            if http2 {
+                if let Some(source) = &source {
+                    source.keep();
+                }
+                if let Err(malformed) = translate::to_http2(&mut request) {
+                    ticket.discard();
+                    return Err(Refused::Malformed(malformed.to_owned()));
+                }
+            }
+            match transmit(&mut connection, request, source.as_deref(), limits.answer_head).await {
                 Sent::Answered(response) => {
+                    if let Some(source) = source {
+                        source.stop_keeping();
+                    }
                     ticket.backend().has_answered(&endpoint, response.status(), limits);
                     return Ok((response, ticket, connection));
                 }
                 Sent::Unsent(unsent) => {
-                    request = unsent;
+                    connection.leave();
+                    // As it was before it was made one of HTTP/2: the next may speak HTTP/1.
+                    request = match copy {
+                        Some(copy) => copy.map(|_| unsent.into_body()),
+                        None => unsent,
+                    };
                     only_new = true;
                 }
-                Sent::Broken if body.as_ref().is_some_and(|body| body.failed.get()) => {
+                Sent::Refused(refusal) => {
+                    // Who ends has no work with it. Who is too busy to take it has.
+                    let may_repeat = match refusal {
+                        Refusal::Connection => {
+                            connection.leave();
+                            refusals > 0
+                        }
+                        Refusal::Request => refusals > 0 && self.may_repeat(&ticket),
+                    };
+                    let again = || once_more(copy, source.as_ref());
+                    let Some(copy) = may_repeat.then(again).flatten() else {
+                        ticket.fail();
+                        return Err(Own::NobodyReady.into());
+                    };
+                    refusals -= 1;
+                    request = copy;
+                    ticket.discard();
+                    // By the same one too: it said so of this request, or of this connection.
+                    target = self.next().await?;
+                    continue;
+                }
+                Sent::Broken(_) if source.as_ref().is_some_and(|source| source.has_failed()) => {
                     // The client broke off, which is nobody's failure here.
                     ticket.discard();
                     return Err(Own::BadRequest.into());
                 }
-                Sent::Broken => {
+                Sent::Broken(error) => {
                     // A connection that was kept may have been closed before, unless that was
                     // looked at.
-                    if is_new || !repeatable {
+                    if (is_new || !repeatable) && connection.counts_as_failure(&error) {
                         ticket.backend().has_failed(&endpoint, limits);
                     }
-                    let Some(copy) = copy.filter(|_| self.may_repeat(&ticket)) else {
+                    let Some(copy) = copy.filter(|_| resends > 0 && self.may_repeat(&ticket))
+                    else {
                         ticket.fail();
                         return Err(Own::BadGateway.into());
                     };
@@ -521,6 +561,8 @@ impl Search<'_> {
                     only_new = true;
                 }
                 Sent::TimedOut => {
+                    // The others on it may wait for the same reason in vain.
+                    connection.leave();
                     ticket.backend().has_failed(&endpoint, limits);
                     ticket.fail();
                     return Err(Own::Timeout.into());
@@ -541,6 +583,15 @@ impl Search<'_> {
     }
 }
 
+/// A request of which nothing was processed, with its body from the beginning.
+fn once_more(
+    copy: Option<Request<RequestBody>>,
+    source: Option<&Rc<Source>>,
+) -> Option<Request<RequestBody>> {
+    let body = source.map_or_else(|| Some(RequestBody::empty()), Source::again)?;
+    copy.map(|copy| copy.map(|_| body))
+}
+
 /// A request without a body, once more.
 pub(crate) fn copy_of(request: &Request<RequestBody>) -> Request<RequestBody> {
     let mut copy = Request::new(RequestBody::empty());
@@ -555,18 +606,21 @@ enum Sent {
     Answered(Response<Incoming>),
     /// Not a byte of it was sent.
     Unsent(Request<RequestBody>),
-    /// The connection broke before there was an answer.
-    Broken,
+    /// The endpoint said that it did not process it.
+    Refused(Refusal),
+    /// The connection broke before there was an answer, or the endpoint broke off this request.
+    Broken(hyper::Error),
     TimedOut,
 }
 
 async fn transmit(
     connection: &mut Connection,
     request: Request<RequestBody>,
-    body: Option<&Progress>,
+    body: Option<&Source>,
     limit: std::time::Duration,
 ) -> Sent {
-    let mut answer = pin!(connection.sender.try_send_request(request));
+    let http2 = connection.is_http2();
+    let mut answer = pin!(connection.send(request));
     let mut answer = pin!(poll_fn(|context| {
         connection.drive(context);
         answer.as_mut().poll(context)
@@ -578,80 +632,18 @@ async fn transmit(
             Ok(Err(mut error)) => {
                 return match error.take_message() {
                     Some(request) => Sent::Unsent(request),
-                    None => Sent::Broken,
+                    None => match refusal(error.error()).filter(|_| http2) {
+                        Some(refusal) => Sent::Refused(refusal),
+                        None => Sent::Broken(error.into_error()),
+                    },
                 };
             }
             // A body that is still coming in moves the deadline.
-            Err(_) => match body.map(|body| body.last.get() + limit) {
+            Err(_) => match body.map(|body| body.last() + limit) {
                 Some(later) if later > Instant::now() => deadline = later.into(),
                 _ => return Sent::TimedOut,
             },
         }
-    }
-}
-
-/// How far the body of a request is.
-#[derive(Debug)]
-pub(crate) struct Progress {
-    /// When its last part came in.
-    last: Cell<Instant>,
-    /// The client broke off.
-    failed: Cell<bool>,
-}
-
-/// The body of a request to an endpoint.
-#[derive(Debug)]
-pub(crate) struct RequestBody {
-    incoming: Option<Incoming>,
-    progress: Option<Rc<Progress>>,
-}
-
-impl RequestBody {
-    fn empty() -> Self {
-        Self { incoming: None, progress: None }
-    }
-
-    /// Whether there is none.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.incoming.is_none()
-    }
-
-    fn new(incoming: Incoming) -> Self {
-        Self {
-            incoming: Some(incoming),
-            progress: Some(Rc::new(Progress {
-                last: Cell::new(Instant::now()),
-                failed: Cell::new(false),
-            })),
-        }
-    }
-}
-
-impl Body for RequestBody {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Some(incoming) = &mut self.incoming else {
-            return Poll::Ready(None);
-        };
-        let poll = Pin::new(incoming).poll_frame(context);
-        if let (Poll::Ready(frame), Some(progress)) = (&poll, &self.progress) {
-            progress.last.set(Instant::now());
-            progress.failed.set(matches!(frame, Some(Err(_))));
-        }
-        poll
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.incoming.as_ref().is_none_or(Body::is_end_stream)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.incoming.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
     }
 }
 

@@ -24,7 +24,7 @@ const SEND_BUFFER: usize = 64 * 1024;
 
 /// Runs what a connection begins on the worker's own thread.
 #[derive(Debug, Clone, Copy)]
-struct OnThisThread;
+pub(crate) struct OnThisThread;
 
 impl<F: Future + 'static> Executor<F> for OnThisThread {
     fn execute(&self, future: F) {

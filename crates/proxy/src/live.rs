@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use tidegate_types::{InstanceId, RevisionId, RouteRule};
+use tidegate_types::{InstanceId, Protocol, RevisionId, RouteRule};
 
 use crate::{
     files::Site,
@@ -55,6 +55,7 @@ pub(crate) enum LiveUpstream {
 pub(crate) struct LiveEndpoint {
     pub(crate) instance: InstanceId,
     pub(crate) address: SocketAddr,
+    pub(crate) protocol: Protocol,
     pub(crate) in_flight: Arc<Gauge>,
     pub(crate) health: Arc<Health>,
 }

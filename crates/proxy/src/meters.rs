@@ -111,6 +111,7 @@ impl Meters {
                             .map(|endpoint| LiveEndpoint {
                                 instance: endpoint.instance.clone(),
                                 address: endpoint.address,
+                                protocol: endpoint.protocol,
                                 in_flight: Arc::clone(
                                     meters
                                         .instances

@@ -13,9 +13,11 @@ use tokio::task::spawn_local;
 use crate::{
     backend::{Backend, Destination},
     endpoint::Endpoint,
-    forward::{RequestBody, copy_of},
+    forward::copy_of,
     gate::{Entry, Slot},
     head,
+    request_body::RequestBody,
+    translate,
     visitor::CANDIDATE,
     worker::Worker,
 };
@@ -96,16 +98,19 @@ impl Mirror {
 async fn ask(
     worker: &Worker,
     endpoint: &Rc<Endpoint>,
-    request: Request<RequestBody>,
+    mut request: Request<RequestBody>,
 ) -> Option<()> {
     let limits = &worker.limits;
+    if endpoint.speaks_http2() {
+        translate::to_http2(&mut request).ok()?;
+    }
     let mut connection = match endpoint.take_idle(true) {
         Some(connection) => connection,
         // That it cannot be reached is for the requests to find out that count.
         None => endpoint.connect_unnoticed(limits).await.ok()?,
     };
     connection.detach();
-    let answer = connection.sender.try_send_request(request).await.ok()?;
+    let answer = connection.send(request).await.ok()?;
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
         return None;
     }

@@ -179,6 +179,7 @@ mod tests {
             asked.routes[0].backends[0].upstream = Upstream::Endpoints(vec![Endpoint {
                 instance: InstanceId::new("api@0.1"),
                 address: ([127, 0, 0, 1], 1).into(),
+                protocol: tidegate_types::Protocol::Http1,
                 check: Some(Check {
                     question: Question::Http { path: path.into() },
                     interval: Duration::from_secs(1),

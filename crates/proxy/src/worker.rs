@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidegate_types::{InstanceId, RevisionId, Scope, Sticky};
+use tidegate_types::{InstanceId, Protocol, RevisionId, Scope, Sticky};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Notify, mpsc, oneshot, watch},
@@ -199,7 +199,7 @@ pub(crate) struct Worker {
     pub(crate) random: Random,
     scopes: RefCell<HashMap<Scope, Rc<ScopeState>>>,
     /// Endpoints outlive tables, so that a change of weights costs no connection.
-    endpoints: RefCell<HashMap<(InstanceId, SocketAddr), Weak<Endpoint>>>,
+    endpoints: RefCell<HashMap<(InstanceId, SocketAddr, Protocol), Weak<Endpoint>>>,
     /// So do the budgets of revisions for what is sent again.
     budgets: RefCell<HashMap<(Scope, RevisionId), Rc<Budget>>>,
     open: RefCell<HashMap<u64, Open>>,
@@ -352,11 +352,12 @@ impl Worker {
     fn localise(&self, scope: &Scope, live: &LiveTable) -> LocalTable {
         let mut endpoints = self.endpoints.borrow_mut();
         let mut local = |live: &LiveEndpoint| {
-            let key = (live.instance.clone(), live.address);
+            let key = (live.instance.clone(), live.address, live.protocol);
             let known = endpoints.get(&key).and_then(Weak::upgrade);
             known.unwrap_or_else(|| {
                 let new = Rc::new(Endpoint::new(
                     live.address,
+                    live.protocol,
                     Arc::clone(&live.in_flight),
                     Arc::clone(&live.health),
                 ));

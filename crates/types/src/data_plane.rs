@@ -8,8 +8,8 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Counters, Duration, Epoch, Gateway, HealthCheck, InstanceId, Probe, RevisionId, RouteRule,
-    Scope, Share,
+    Counters, Duration, Epoch, Gateway, HealthCheck, InstanceId, Probe, Protocol, RevisionId,
+    RouteRule, Scope, Share,
 };
 
 /// The whole routing of one scope with its endpoints.
@@ -78,6 +78,9 @@ pub struct Endpoint {
     /// How it is asked whether it is fit for requests; none when it is not asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check: Option<Check>,
+    /// What it speaks: that of its own revision, as another release may speak otherwise.
+    #[serde(default)]
+    pub protocol: Protocol,
 }
 
 /// How the proxy asks an instance, for as long as a table names it.

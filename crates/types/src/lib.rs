@@ -37,8 +37,8 @@ pub use revision::{
     UnknownSignal, Workload,
 };
 pub use route::{
-    CertificateFiles, Concurrency, Gateway, Handling, Listen, RouteEntry, RouteRule, RouteTable,
-    Sticky, Tls, WeightedRevision,
+    CertificateFiles, Concurrency, Gateway, Handling, Listen, Protocol, RouteEntry, RouteRule,
+    RouteTable, Sticky, Tls, WeightedRevision,
 };
 pub use share::{InvalidShare, MoreThanAll, Share};
 pub use timestamp::{Epoch, Generation, Timestamp};

@@ -89,6 +89,21 @@ pub struct Handling {
     /// How long an instance that is new or has returned takes a smaller part than the others; the
     /// proxy's own default when absent.
     pub slow_start: Option<Duration>,
+    /// What is spoken with the instances.
+    pub protocol: Protocol,
+}
+
+/// What is spoken with instances.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2 without encryption, by prior knowledge, as gRPC has it.
+    H2c,
 }
 
 /// How a visitor is known again.

@@ -14,8 +14,8 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 use tidegate_proxy::client::{Client, ClientError};
 use tidegate_types::{
-    CertificateFiles, Duration, Epoch, Gateway, InstanceId, RevisionId, RouteRule, Scope, Share,
-    Tls,
+    CertificateFiles, Duration, Epoch, Gateway, InstanceId, Protocol, RevisionId, RouteRule, Scope,
+    Share, Tls,
     data_plane::{
         Check, Endpoint, ProxyBackend, ProxyRoute, ProxyTable, Question, Request, Upstream,
     },
@@ -105,6 +105,7 @@ impl Tidegate {
                 instance: instance(member),
                 address: member.address,
                 check: Some(check()),
+                protocol: Protocol::Http1,
             });
             ProxyBackend {
                 share: Share::percent(fleet.shares[version]),

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use tidegate_types::{ComponentName, Handling, LogLimits, RouteRule, Signal, Sticky, StopPolicy};
+use tidegate_types::{
+    ComponentName, Handling, LogLimits, Protocol, RouteRule, Signal, Sticky, StopPolicy,
+};
 
 use super::{
     concurrency,
@@ -310,11 +312,16 @@ fn handling(route: &Fields<'_>, is_static: bool) -> Handling {
         (Some(_), None) => Some(Sticky::Cookie),
         (None, None) => is_static.then_some(Sticky::Cookie),
     };
+    let protocol = match route.text("protocol") {
+        Some("h2c") => Protocol::H2c,
+        _ => Protocol::Http1,
+    };
     Handling {
         sticky,
         mirror: route.value("mirror"),
         concurrency: concurrency::read(route),
         slow_start: route.given("slow_start"),
+        protocol,
     }
 }
 

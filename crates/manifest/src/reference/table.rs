@@ -279,6 +279,19 @@ pub(crate) const KEYS: &[Key] = &[
     .details("It begins with a tenth of its part. The share of its revision does not change.")
     .example("30s"),
     Key::new(
+        "components.*.route.protocol",
+        &[choice(&["http1", "h2c"])],
+        "What the proxy speaks with the instances.",
+    )
+    .default("http1")
+    .details(
+        "`http1` is HTTP/1.1. `h2c` is HTTP/2 without encryption, by prior knowledge: what gRPC \
+         needs. Clients may speak either with the proxy, whatever stands here. With `h2c`, answers \
+         of gRPC count as errors when their status is UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, \
+         UNAVAILABLE or DATA_LOSS.",
+    )
+    .example("h2c"),
+    Key::new(
         "components.*.env",
         &[Form::Named(Naming::Variable)],
         "The variables that the component is given.",

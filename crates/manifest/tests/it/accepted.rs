@@ -98,6 +98,7 @@ fn the_smallest_manifest_takes_all_requests() {
                             ),
                             concurrency: None,
                             slow_start: None,
+                            protocol: Http1,
                         },
                     },
                 ),

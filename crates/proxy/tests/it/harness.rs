@@ -18,7 +18,7 @@ use tidegate_proxy::{
     run_with,
 };
 use tidegate_types::{
-    Epoch, Gateway, InstanceId, RevisionId, RouteRule, Scope, Share,
+    Epoch, Gateway, InstanceId, Protocol, RevisionId, RouteRule, Scope, Share,
     data_plane::{
         Endpoint, Health, ProxyBackend, ProxyRoute, ProxyTable, ServedTable, Traffic, Upstream,
     },
@@ -220,6 +220,7 @@ pub(crate) fn backend(revision: &str, percent: u32, addresses: &[SocketAddr]) ->
             instance: InstanceId::of(&revision, number),
             address: *address,
             check: None,
+            protocol: Protocol::Http1,
         })
         .collect();
     ProxyBackend {

@@ -71,7 +71,7 @@ fn checked(mut backend: ProxyBackend, check: &Check) -> ProxyBackend {
     backend
 }
 
-fn fitness(proxy: &Proxy, revision: &str, number: u32) -> Option<Fitness> {
+pub(crate) fn fitness(proxy: &Proxy, revision: &str, number: u32) -> Option<Fitness> {
     let instance = InstanceId::of(&RevisionId::new(revision), number);
     proxy.health().instances.get(&instance).copied()
 }

@@ -214,9 +214,11 @@ fn at_the_end_a_client_is_told_and_what_is_under_way_ends() {
     let mut busy = Frames::open(address);
     busy.ask(1, &GET);
     assert_eq!(busy.next_of(&[DATA]).unwrap().payload, b"one");
-    let idle = Http2::plain(address);
+    let mut idle = Frames::open(address);
+    idle.next_of(&[SETTINGS]).unwrap();
     proxy.shutdown();
-    idle.ended();
+    assert_eq!(idle.next_of(&[GOAWAY]).unwrap().reason(), 0);
+    drop(idle);
     // It is told that there will be no more, and then which request was the last.
     assert_eq!(busy.next_of(&[GOAWAY]).unwrap().payload[..4], [0x7f, 0xff, 0xff, 0xff]);
     let ping = busy.next_of(&[PING]).unwrap();

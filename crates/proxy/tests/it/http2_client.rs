@@ -127,6 +127,14 @@ impl Http2 {
         self.runtime.block_on(async { tokio::time::timeout(PATIENCE, what).await.unwrap() })
     }
 
+    /// Goes on with this whenever something is waited for.
+    pub(crate) fn spawn<T: Send + 'static>(
+        &self,
+        what: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.runtime.spawn(what)
+    }
+
     /// Sends a request; the answer is waited for elsewhere.
     pub(crate) fn start(
         &mut self,

@@ -2,10 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+mod asking_http2;
 mod certificates;
 mod changing;
 mod encrypting;
 mod failing;
+mod failing_http2;
 mod files;
 mod frames;
 mod harness;
@@ -19,4 +21,5 @@ mod passing;
 mod persisting;
 mod queueing;
 mod upstream;
+mod upstream_http2;
 mod visiting;

@@ -363,20 +363,25 @@ impl Revision {
                 root: (context.artifacts)(&self.record.spec.artifact),
                 single_page: site.single_page,
             },
-            Workload::Process(process) => Upstream::Endpoints(
-                self.instances
+            Workload::Process(process) => {
+                let route = self.record.spec.route.as_ref();
+                let protocol = route.map(|route| route.handling.protocol).unwrap_or_default();
+                let ready = self
+                    .instances
                     .values()
                     .filter(|instance| instance.retiring.is_none())
-                    .filter(|instance| instance.checks().health() == Health::Ready)
-                    .filter_map(|instance| {
-                        Some(Endpoint {
-                            instance: instance.id.clone(),
-                            address: ([127, 0, 0, 1], instance.record.port?).into(),
-                            check: Check::of(&process.health),
-                        })
+                    .filter(|instance| instance.checks().health() == Health::Ready);
+                let endpoint = |instance: &Instance| {
+                    let address = ([127, 0, 0, 1], instance.record.port?).into();
+                    Some(Endpoint {
+                        instance: instance.id.clone(),
+                        address,
+                        check: Check::of(&process.health),
+                        protocol,
                     })
-                    .collect(),
-            ),
+                };
+                Upstream::Endpoints(ready.filter_map(endpoint).collect())
+            }
         }
     }
 

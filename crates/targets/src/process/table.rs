@@ -110,6 +110,7 @@ mod tests {
             instance: InstanceId::of(&RevisionId::new(revision), number),
             address: ([127, 0, 0, 1], 4_000).into(),
             check: None,
+            protocol: tidegate_types::Protocol::Http1,
         }
     }
 
