@@ -86,6 +86,11 @@ impl Gate {
         state.wake_first();
     }
 
+    /// There may be more room than before.
+    pub(crate) fn wake(&self) {
+        self.lock().wake_first();
+    }
+
     /// What is to be told of the queue.
     pub(crate) fn queue(&self) -> Queue {
         let state = self.lock();

@@ -26,6 +26,15 @@ pub(crate) struct LiveTable {
     pub(crate) unanswered: Option<Arc<Gauge>>,
 }
 
+impl LiveTable {
+    /// Lets those who wait for room look again.
+    pub(crate) fn wake_waiting(&self) {
+        let backends = self.routes.iter().flat_map(|route| &route.backends);
+        let gates = backends.filter_map(|backend| backend.gate.as_ref()).chain(&self.gate);
+        gates.for_each(|gate| gate.wake());
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct LiveRoute {
     pub(crate) rule: RouteRule,

@@ -299,7 +299,10 @@ impl Registry {
             listener: listeners.pop(),
             done,
         })
-        .await
+        .await?;
+        // Who was woken by its new limits before its worker followed it has looked in vain.
+        live.wake_waiting();
+        Ok(())
     }
 
     async fn tell(
