@@ -86,8 +86,7 @@ pub(crate) enum Command {
     Schema,
     /// Run the control plane
     Serve(Serve),
-    /// Run the data plane
-    #[command(hide = true)]
+    /// Run the data plane, or restart it without losing a request
     Proxy(Proxy),
     /// Run one command so that it outlives whoever started it
     #[command(hide = true)]
@@ -274,10 +273,22 @@ pub(crate) struct Serve {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Proxy {
+    #[command(subcommand)]
+    pub(crate) action: Option<ProxyAction>,
     /// How many threads answer requests; one for each processor when absent.
     #[arg(long)]
     pub(crate) workers: Option<usize>,
+    /// Take the place of the proxy that runs here without losing a request; fails when none runs.
+    #[arg(long)]
+    pub(crate) take_over: bool,
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(crate) enum ProxyAction {
+    /// Put a new proxy in the place of the one that runs; no request is lost
+    Restart,
 }
 
 #[derive(Debug, Args)]

@@ -52,7 +52,7 @@ async fn converse(home: &Path, lines: &[Vec<u8>]) {
     let plane = Plane::start(home).await.expect("a data plane starts in an empty home");
     for line in lines {
         let before = in_force(&plane).await;
-        let response = plane.reply(line).await;
+        let response = plane.reply(line).await.expect("nobody else is in charge");
         kept(&response);
         let after = in_force(&plane).await;
         match serde_json::from_slice::<Request>(line) {
@@ -67,6 +67,7 @@ async fn converse(home: &Path, lines: &[Vec<u8>]) {
                 assert!(former.is_none_or(|former| order(former) <= order(&table)), "went back");
                 complete(&table);
             }
+            Ok(Request::HandOver | Request::Inherit) => assert!(is_refused(&response)),
             Ok(_) => assert!(!is_refused(&response), "{response:?}"),
         }
         if !line.is_empty() && after != before {
@@ -86,7 +87,7 @@ async fn converse(home: &Path, lines: &[Vec<u8>]) {
 async fn in_force(plane: &Plane) -> Vec<ProxyTable> {
     let line = serde_json::to_vec(&Request::Tables).expect("a request can be written");
     match plane.reply(&line).await {
-        Response::Tables(tables) => tables.into_iter().map(|served| served.table).collect(),
+        Some(Response::Tables(tables)) => tables.into_iter().map(|served| served.table).collect(),
         other => panic!("asked for tables, got {other:?}"),
     }
 }

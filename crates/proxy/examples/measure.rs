@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let home = Path::new(&home).to_owned();
         let socket = home.join("proxy.sock");
         let workers = 1;
-        return Ok(run(Options { home, socket, workers })?);
+        return Ok(run(Options { home, socket, workers, take_over: false })?);
     }
     let home = tempfile::tempdir()?;
     let mut proxy = Running(Command::new(std::env::current_exe()?).arg(home.path()).spawn()?);

@@ -102,6 +102,14 @@ impl Client {
         }
     }
 
+    /// Names the executable from which the proxy runs, as [`crate::build_of`] does.
+    pub async fn build(&self) -> Result<String, ClientError> {
+        match self.call(&Request::Build).await? {
+            Response::Build(build) => Ok(build),
+            other => Err(self.unexpected(&other)),
+        }
+    }
+
     /// Tells the proxy to end. It no longer accepts connections when this returns, and ends on
     /// its own when what is in flight has been answered.
     pub async fn shutdown(&self) -> Result<(), ClientError> {

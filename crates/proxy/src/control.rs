@@ -4,7 +4,7 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::Path,
     sync::{
-        Arc, Mutex as StdMutex, PoisonError,
+        Arc, Mutex as StdMutex, MutexGuard as StdMutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -13,11 +13,21 @@ use std::{
 use tidegate_types::data_plane::{Request, Response};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
-    net::{UnixListener, UnixStream},
-    sync::{Mutex, Notify},
+    net::{
+        UnixListener, UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::{Mutex, MutexGuard, Notify, watch},
 };
 
-use crate::{health::watch::Watch, meters::Meters, registry::Registry, table::invalid};
+use crate::{
+    executable,
+    hand_over::{self, Parting},
+    health::watch::Watch,
+    meters::Meters,
+    registry::Registry,
+    table::invalid,
+};
 
 /// Longer lines than any table with thousands of routes needs are refused.
 const LONGEST_LINE: u64 = 64 << 20;
@@ -26,12 +36,46 @@ const LONGEST_LINE: u64 = 64 << 20;
 #[derive(Debug)]
 pub(crate) struct Control {
     pub(crate) registry: Mutex<Registry>,
-    pub(crate) meters: Arc<StdMutex<Meters>>,
-    pub(crate) watch: Arc<StdMutex<Watch>>,
-    /// Somebody asked the proxy to end, and it has stopped listening.
+    meters: Arc<StdMutex<Meters>>,
+    watch: Arc<StdMutex<Watch>>,
+    build: String,
+    /// Somebody asked the proxy to end, or takes its place: it has stopped listening.
     pub(crate) end: Notify,
     /// The workers have been told to end.
     pub(crate) ending: AtomicBool,
+    /// A successor is in charge, and nobody else is heard. Set while the registry is locked.
+    pub(crate) succeeded: watch::Sender<bool>,
+    pub(crate) parting: Parting,
+}
+
+impl Control {
+    pub(crate) fn new(registry: Registry) -> Self {
+        Self {
+            meters: registry.meters(),
+            watch: registry.watch(),
+            registry: Mutex::new(registry),
+            build: executable::running(),
+            end: Notify::new(),
+            ending: AtomicBool::new(false),
+            succeeded: watch::Sender::new(false),
+            parting: Parting::default(),
+        }
+    }
+
+    /// Whether another proxy has taken this one's place.
+    pub(crate) fn is_succeeded(&self) -> bool {
+        *self.succeeded.borrow()
+    }
+
+    pub(crate) fn lock_meters(&self) -> StdMutexGuard<'_, Meters> {
+        self.meters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The registry, unless another proxy is in charge of it by now.
+    async fn in_charge(&self) -> Option<MutexGuard<'_, Registry>> {
+        let registry = self.registry.lock().await;
+        (!self.is_succeeded()).then_some(registry)
+    }
 }
 
 /// Opens the control socket. The lock of the home is held, so what is left there is the dead
@@ -52,10 +96,16 @@ pub(crate) fn listen(path: &Path) -> std::io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Serves the control socket; never ends by itself.
-pub(crate) async fn serve(control: Arc<Control>, listener: UnixListener) {
+/// Serves the control socket until a successor does.
+pub(crate) async fn serve(control: Arc<Control>, listener: Arc<UnixListener>) {
+    let mut succeeded = control.succeeded.subscribe();
     loop {
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            biased;
+            _ = succeeded.wait_for(|succeeded| *succeeded) => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
             Ok((stream, _)) => {
                 tokio::spawn(converse(Arc::clone(&control), stream));
             }
@@ -79,7 +129,7 @@ pub(crate) async fn maintain(control: Arc<Control>) {
             registry.bind_missing().await;
             registry.store_missing().await;
         }
-        control.meters.lock().unwrap_or_else(PoisonError::into_inner).sweep(Instant::now());
+        control.lock_meters().sweep(Instant::now());
     }
 }
 
@@ -101,53 +151,97 @@ pub(crate) async fn watch_certificates(control: Arc<Control>) {
     }
 }
 
+/// Answers the lines of one connection until it closes, or a successor serves. Whoever is hung up on
+/// finds the successor when it connects again.
 async fn converse(control: Arc<Control>, stream: UnixStream) {
-    let (reader, mut writer) = stream.into_split();
-    let mut reader = BufReader::new(reader);
-    let mut line = Vec::new();
+    let mut succeeded = control.succeeded.subscribe();
+    let mut conversation = Conversation::new(stream);
     loop {
-        line.clear();
-        match (&mut reader).take(LONGEST_LINE).read_until(b'\n', &mut line).await {
-            Ok(_) if line.last() == Some(&b'\n') => {}
-            // A line that was cut off is no request.
-            Ok(_) | Err(_) => return,
-        }
-        let response = reply(&control, &line).await;
-        let Ok(mut text) = serde_json::to_vec(&response) else {
-            return;
+        let line = tokio::select! {
+            biased;
+            _ = succeeded.wait_for(|succeeded| *succeeded) => return,
+            line = conversation.line() => line,
         };
-        text.push(b'\n');
-        if writer.write_all(&text).await.is_err() {
+        let Some(line) = line else { return };
+        let response = match serde_json::from_slice(line) {
+            Ok(Request::HandOver) => return hand_over::give_way(&control, conversation).await,
+            request => reply(&control, request).await,
+        };
+        let Some(response) = response else { return };
+        if conversation.say(&response).await.is_err() {
             return;
         }
-        line.shrink_to(16 * 1024);
     }
 }
 
-/// The answer to a line.
-pub(crate) async fn reply(control: &Control, line: &[u8]) -> Response {
-    match serde_json::from_slice(line) {
-        Ok(request) => answer(control, request).await,
-        Err(error) => Response::Refused(invalid(format!("not a request: {error}"))),
-    }
-}
-
-async fn answer(control: &Control, request: Request) -> Response {
+/// The answer to a line; none when it is another proxy's to answer.
+pub(crate) async fn reply(
+    control: &Control,
+    request: serde_json::Result<Request>,
+) -> Option<Response> {
     match request {
-        Request::Publish(table) => control.registry.lock().await.publish(table).await,
-        Request::Remove(scope) => control.registry.lock().await.remove(&scope).await,
-        Request::Tables => Response::Tables(control.registry.lock().await.tables()),
-        Request::Traffic(scope) => Response::Traffic(
-            control.meters.lock().unwrap_or_else(PoisonError::into_inner).read(&scope),
-        ),
+        Ok(request) => answer(control, request).await,
+        Err(error) => Some(Response::Refused(invalid(format!("not a request: {error}")))),
+    }
+}
+
+async fn answer(control: &Control, request: Request) -> Option<Response> {
+    Some(match request {
+        Request::Publish(table) => control.in_charge().await?.publish(table).await,
+        Request::Remove(scope) => control.in_charge().await?.remove(&scope).await,
+        Request::Tables => Response::Tables(control.in_charge().await?.tables()),
+        Request::Traffic(_) | Request::Health(_) if control.is_succeeded() => return None,
+        Request::Traffic(scope) => Response::Traffic(control.lock_meters().read(&scope)),
         Request::Health(scope) => Response::Health(
             control.watch.lock().unwrap_or_else(PoisonError::into_inner).read(&scope),
         ),
         Request::Shutdown => {
+            let mut registry = control.in_charge().await?;
             control.ending.store(true, Relaxed);
-            control.registry.lock().await.drain().await;
+            registry.drain().await;
             control.end.notify_one();
             Response::Done
         }
+        Request::Build => Response::Build(control.build.clone()),
+        Request::HandOver | Request::Inherit => {
+            Response::Refused(invalid("that is said by a successor only".to_owned()))
+        }
+    })
+}
+
+/// One connection.
+pub(crate) struct Conversation {
+    reader: BufReader<OwnedReadHalf>,
+    writer: OwnedWriteHalf,
+    line: Vec<u8>,
+}
+
+impl Conversation {
+    fn new(stream: UnixStream) -> Self {
+        let (reader, writer) = stream.into_split();
+        Self { reader: BufReader::new(reader), writer, line: Vec::new() }
     }
+
+    pub(crate) fn stream(&self) -> &UnixStream {
+        self.writer.as_ref()
+    }
+
+    /// The next line. None at the end, and for a line that was cut off, which is no request.
+    pub(crate) async fn line(&mut self) -> Option<&[u8]> {
+        self.line.clear();
+        self.line.shrink_to(16 * 1024);
+        let read = (&mut self.reader).take(LONGEST_LINE).read_until(b'\n', &mut self.line).await;
+        (read.is_ok() && self.line.last() == Some(&b'\n')).then_some(&self.line)
+    }
+
+    pub(crate) async fn say(&mut self, response: &Response) -> std::io::Result<()> {
+        self.writer.write_all(&text(response)?).await
+    }
+}
+
+/// An answer as it is sent.
+pub(crate) fn text(response: &Response) -> serde_json::Result<Vec<u8>> {
+    let mut text = serde_json::to_vec(response)?;
+    text.push(b'\n');
+    Ok(text)
 }

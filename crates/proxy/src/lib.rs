@@ -19,12 +19,14 @@ mod descriptors;
 mod disk;
 mod endpoint;
 mod endpoint_http2;
+mod executable;
 mod files;
 mod forward;
 mod framing;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gate;
+mod hand_over;
 mod head;
 mod health;
 mod http2;
@@ -51,6 +53,7 @@ mod upgrade;
 mod visitor;
 mod worker;
 
+pub use executable::build_of;
 pub use limits::Limits;
 pub use run::{Error, Options, run, run_with};
 pub use tls::{ValidUntil, examine};

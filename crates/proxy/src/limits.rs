@@ -45,6 +45,9 @@ pub struct Limits {
     pub drain_grace: Duration,
     /// How long requests in flight may take to end at the end.
     pub drain: Duration,
+    /// The same when a successor serves already: nobody waits for it, and no long-lived connection
+    /// is to be cut off by an upgrade.
+    pub drain_succeeded: Duration,
     /// The largest head of a request or an answer in bytes.
     pub head_bytes: usize,
     /// How long a mirrored request may take, its answer included.
@@ -89,6 +92,7 @@ impl Default for Limits {
             retries: 100,
             drain_grace: Duration::from_millis(300),
             drain: Duration::from_secs(10),
+            drain_succeeded: Duration::from_hours(1),
             head_bytes: 64 * 1024,
             mirror: Duration::from_secs(10),
             mirrored: 64,

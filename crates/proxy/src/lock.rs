@@ -3,6 +3,7 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, Read as _, Seek as _, Write as _},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
 };
 
@@ -11,11 +12,10 @@ use rustix::fs::{FlockOperation, flock};
 /// No process id is longer than this.
 const LONGEST_ID: u64 = 32;
 
-/// Held as long as the proxy runs; the operating system lets go of it whatever happens.
+/// Held as long as the proxy runs; the operating system lets go of it whatever happens. A successor
+/// gets a copy of the open file, and with it the same lock: it is held until both have closed it.
 #[derive(Debug)]
-pub(crate) struct Lock {
-    _file: File,
-}
+pub(crate) struct Lock(File);
 
 /// Why the lock was not had.
 #[derive(Debug)]
@@ -33,31 +33,51 @@ impl From<io::Error> for LockError {
 }
 
 impl Lock {
-    /// Takes the lock at `path` without waiting and writes this process's id into it.
+    /// Takes the lock at `path` without waiting.
     pub(crate) fn take(path: &Path) -> Result<Self, LockError> {
-        let mut file =
+        let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let mut text = String::new();
-                (&mut file).take(LONGEST_ID).read_to_string(&mut text)?;
+                (&file).take(LONGEST_ID).read_to_string(&mut text)?;
                 return Err(LockError::Held(text.trim().parse().ok()));
             }
             Err(error) => return Err(LockError::Io(error.into())),
         }
-        // The lock is held whatever the file says: a full disk keeps no proxy from starting.
-        if let Err(error) = note_process(&mut file) {
-            tracing::warn!(file = %path.display(), %error, "the process id is not noted");
+        Ok(Self(file))
+    }
+
+    /// Writes this process's id into the file. The lock is held whatever the file says: a full disk
+    /// keeps no proxy from starting.
+    pub(crate) fn note_holder(&mut self) {
+        if let Err(error) = note_process(&mut self.0) {
+            tracing::warn!(%error, "the process id is not noted in the lock of the home");
         }
-        Ok(Self { _file: file })
     }
 }
 
+/// A lock that is held already.
+impl From<OwnedFd> for Lock {
+    fn from(file: OwnedFd) -> Self {
+        Self(file.into())
+    }
+}
+
+impl AsFd for Lock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// In one piece and always of one length: while the place passes from one proxy to another, whoever
+/// reads the file finds one of the two.
 fn note_process(file: &mut File) -> io::Result<()> {
-    file.set_len(0)?;
+    let note = format!("{:>10}\n", std::process::id());
     file.rewind()?;
-    writeln!(file, "{}", std::process::id())
+    file.write_all(note.as_bytes())?;
+    file.set_len(note.len() as u64)
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -66,8 +86,10 @@ mod tests {
 
     #[test]
     fn a_lock_is_had_although_the_process_cannot_be_noted() {
-        let taken = Lock::take(Path::new("/dev/full"));
-        // Another run of this test may hold it at the same moment.
-        assert!(!matches!(taken, Err(LockError::Io(_))), "{taken:?}");
+        match Lock::take(Path::new("/dev/full")) {
+            Ok(mut lock) => lock.note_holder(),
+            // Another run of this test may hold it at the same moment.
+            Err(error) => assert!(matches!(error, LockError::Held(_)), "{error:?}"),
+        }
     }
 }

@@ -1,13 +1,13 @@
 //! The counters of all scopes: who counts, and for how long it is remembered.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use tidegate_types::{
-    InstanceId, RevisionId, Scope,
+    Counters, InstanceId, RevisionId, Scope,
     data_plane::{ProxyTable, Traffic, Upstream},
 };
 
@@ -33,13 +33,44 @@ struct ScopeMeters {
     revisions: HashMap<RevisionId, Kept>,
     instances: HashMap<InstanceId, Arc<Gauge>>,
     unanswered: Arc<Gauge>,
+    /// What the predecessor has in flight.
+    inherited_in_flight: BTreeMap<InstanceId, u64>,
+    /// What the predecessor could not give to any revision.
+    inherited_unanswered: u64,
+}
+
+impl ScopeMeters {
+    fn new(workers: usize) -> Self {
+        Self {
+            revisions: HashMap::new(),
+            instances: HashMap::new(),
+            unanswered: Arc::new(Gauge::new(workers)),
+            inherited_in_flight: BTreeMap::new(),
+            inherited_unanswered: 0,
+        }
+    }
 }
 
 #[derive(Debug)]
 struct Kept {
     meter: Arc<RevisionMeter>,
+    /// What the predecessor counted.
+    inherited: Counters,
     /// Since when nothing but this refers to it.
     unused_since: Option<Instant>,
+}
+
+impl Kept {
+    fn new(workers: usize) -> Self {
+        let meter = Arc::new(RevisionMeter::new(workers));
+        Self { meter, inherited: Counters::default(), unused_since: None }
+    }
+
+    fn read(&self) -> Counters {
+        let mut counters = self.meter.read();
+        counters.merge(&self.inherited);
+        counters
+    }
 }
 
 impl Meters {
@@ -48,26 +79,55 @@ impl Meters {
         Self { workers, kept: limits.counters_kept, scopes: HashMap::new() }
     }
 
-    /// What was counted in a scope.
+    /// What was counted in a scope, by predecessors too.
     pub(crate) fn read(&self, scope: &Scope) -> Traffic {
         let Some(meters) = self.scopes.get(scope) else {
             return Traffic::default();
         };
         // In flight is read first: a request that is seen to have ended is seen to be counted.
-        let in_flight = meters
-            .instances
-            .iter()
-            .map(|(instance, gauge)| (instance.clone(), gauge.read()))
-            .filter(|(_, count)| *count > 0)
-            .collect();
+        let mut in_flight = meters.inherited_in_flight.clone();
+        for (instance, gauge) in &meters.instances {
+            let count = gauge.read();
+            if count > 0 {
+                *in_flight.entry(instance.clone()).or_default() += count;
+            }
+        }
         Traffic {
             in_flight,
             revisions: meters
                 .revisions
                 .iter()
-                .map(|(revision, kept)| (revision.clone(), kept.meter.read()))
+                .map(|(revision, kept)| (revision.clone(), kept.read()))
                 .collect(),
-            unanswered: meters.unanswered.read(),
+            unanswered: meters.unanswered.read() + meters.inherited_unanswered,
+        }
+    }
+
+    /// What was counted in all scopes, for a successor.
+    pub(crate) fn read_all(&self) -> BTreeMap<Scope, Traffic> {
+        self.scopes.keys().map(|scope| (scope.clone(), self.read(scope))).collect()
+    }
+
+    /// Takes what the predecessor has counted by now. Its counters only grow, and outlive it here.
+    pub(crate) fn inherit(&mut self, traffic: BTreeMap<Scope, Traffic>) {
+        self.forget_inherited_in_flight();
+        let workers = self.workers;
+        for (scope, traffic) in traffic {
+            let meters = self.scopes.entry(scope).or_insert_with(|| ScopeMeters::new(workers));
+            meters.inherited_in_flight = traffic.in_flight;
+            meters.inherited_unanswered = traffic.unanswered;
+            for (revision, counters) in traffic.revisions {
+                let kept = meters.revisions.entry(revision).or_insert_with(|| Kept::new(workers));
+                kept.inherited = counters;
+                kept.unused_since = None;
+            }
+        }
+    }
+
+    /// The predecessor has ended, and with it what it had in flight.
+    pub(crate) fn forget_inherited_in_flight(&mut self) {
+        for meters in self.scopes.values_mut() {
+            meters.inherited_in_flight.clear();
         }
     }
 
@@ -84,7 +144,9 @@ impl Meters {
                 let since = *revision.unused_since.get_or_insert(now);
                 now.duration_since(since) < kept
             });
-            Arc::strong_count(&meters.unanswered) > 1 || !meters.revisions.is_empty()
+            Arc::strong_count(&meters.unanswered) > 1
+                || !meters.revisions.is_empty()
+                || !meters.inherited_in_flight.is_empty()
         });
     }
 
@@ -92,18 +154,14 @@ impl Meters {
     pub(crate) fn compile(&mut self, table: &ProxyTable, watched: &Watched) -> LiveTable {
         let workers = self.workers;
         let gauge = || Arc::new(Gauge::new(workers));
-        let meters = self.scopes.entry(table.scope.clone()).or_insert_with(|| ScopeMeters {
-            revisions: HashMap::new(),
-            instances: HashMap::new(),
-            unanswered: gauge(),
-        });
+        let meters = self.scopes.entry(table.scope.clone());
+        let meters = meters.or_insert_with(|| ScopeMeters::new(workers));
         let mut routes = Vec::with_capacity(table.routes.len());
         for route in &table.routes {
             let mut backends = Vec::with_capacity(route.backends.len());
             for backend in &route.backends {
-                let kept = meters.revisions.entry(backend.revision.clone()).or_insert_with(|| {
-                    Kept { meter: Arc::new(RevisionMeter::new(workers)), unused_since: None }
-                });
+                let kept = meters.revisions.entry(backend.revision.clone());
+                let kept = kept.or_insert_with(|| Kept::new(workers));
                 let upstream = match &backend.upstream {
                     Upstream::Endpoints(endpoints) => LiveUpstream::Endpoints(
                         endpoints

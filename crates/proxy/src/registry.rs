@@ -3,24 +3,26 @@
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr, TcpListener},
+    os::fd::{AsFd as _, BorrowedFd},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tidegate_types::{
     Epoch, Listen, Scope,
-    data_plane::{ProxyTable, Refusal, Response, ServedTable},
+    data_plane::{HandedOver, ProxyTable, Refusal, Request, Response, ServedTable},
 };
 
 use crate::{
     disk::StoredTable,
+    hand_over::{Charge, Link, Received},
     health::watch::Watch,
     limits::Limits,
     meters::Meters,
     store::Store,
     table::{Admission, admit, check, invalid},
     tls::Termination,
-    worker::{Command, Handle},
+    worker::{Command, Handle, Why},
 };
 
 /// A scope that is served.
@@ -37,7 +39,12 @@ struct Served {
 /// All scopes.
 #[derive(Debug)]
 pub(crate) struct Registry {
+    /// Given up to a successor.
+    charge: Option<Charge>,
+    predecessor: Link,
     store: Store,
+    /// The workers have been told to end, and some may have.
+    ending: bool,
     workers: Vec<Handle>,
     scopes: BTreeMap<Scope, Served>,
     /// How connections are encrypted, where a table asks for it or did before.
@@ -51,7 +58,10 @@ impl Registry {
     pub(crate) fn new(home: PathBuf, workers: Vec<Handle>, limits: &Limits) -> Self {
         let meters = Meters::new(workers.len(), limits);
         Self {
+            charge: None,
+            predecessor: Link::default(),
             store: Store::new(home),
+            ending: false,
             workers,
             scopes: BTreeMap::new(),
             terminations: BTreeMap::new(),
@@ -96,6 +106,83 @@ impl Registry {
                 tracing::error!(%scope, %address, "cannot listen; trying again every second");
             }
         }
+    }
+
+    /// Serves what a predecessor gives: all of it, or there is no taking over.
+    pub(crate) async fn take_over(&mut self, scopes: Vec<Received>) -> Result<(), String> {
+        for Received { table, address, listener } in scopes {
+            let scope = table.scope.clone();
+            let failed = |reason: &dyn std::fmt::Display| format!("{scope}: {reason}");
+            check(&table).map_err(|refusal| failed(&refusal))?;
+            let readable = self.restore_termination(&table).await;
+            if listener.is_some() {
+                readable.map_err(|reason| failed(&reason))?;
+            }
+            let copies = listener.as_ref().map(|listener| self.copies(listener)).transpose();
+            let copies = copies.map_err(|error| failed(&error))?.unwrap_or_default();
+            self.install(&table, copies).await.map_err(|reason| failed(&reason))?;
+            self.scopes.insert(scope, Served { table, address, listener });
+        }
+        Ok(())
+    }
+
+    /// From here on this proxy is in charge, and a predecessor is told of all that changes.
+    pub(crate) fn put_in_charge(&mut self, charge: Charge, predecessor: Link) {
+        self.charge = Some(charge);
+        self.predecessor = predecessor;
+    }
+
+    /// All that a successor needs; none when this proxy is not in charge.
+    pub(crate) fn hand_over(&self) -> Option<(Vec<HandedOver>, Vec<BorrowedFd<'_>>)> {
+        let charge = self.charge.as_ref().filter(|_| !self.ending)?;
+        let scopes = self.scopes.values().map(|served| HandedOver {
+            table: served.table.clone(),
+            address: served.address,
+            listens: served.listener.is_some(),
+        });
+        let listeners = self.scopes.values().filter_map(|served| served.listener.as_ref());
+        let sockets = charge.sockets().into_iter().chain(listeners.map(TcpListener::as_fd));
+        Some((scopes.collect(), sockets.collect()))
+    }
+
+    /// A successor is in charge: closes whatever it has now, and lets what is in flight end in its
+    /// own time. The tables stay: what is in flight follows those that the successor tells of.
+    pub(crate) async fn succeed(&mut self) {
+        self.end(Why::Succeeded).await;
+        // The successor stores what it was given.
+        self.store.give_up();
+        for served in self.scopes.values_mut() {
+            served.listener = None;
+        }
+        self.charge = None;
+    }
+
+    /// Takes a table from the successor.
+    pub(crate) async fn follow(&mut self, table: ProxyTable) -> Response {
+        if let Err(refusal) = check(&table) {
+            return Response::Refused(refusal);
+        }
+        // A scope that was not served here has no connections here.
+        if !self.scopes.contains_key(&table.scope) {
+            return Response::Done;
+        }
+        if let Err(reason) = self.install(&table, Vec::new()).await {
+            return Response::Refused(invalid(reason));
+        }
+        if let Some(served) = self.scopes.get_mut(&table.scope) {
+            served.table = table;
+        }
+        Response::Done
+    }
+
+    /// Ends being in charge; what is returned keeps others out until it is dropped.
+    pub(crate) fn leave(&mut self) -> Option<Charge> {
+        self.charge.take()
+    }
+
+    /// How the predecessor is spoken to.
+    pub(crate) fn predecessor(&self) -> Link {
+        self.predecessor.clone()
     }
 
     /// Tries to bind what could not be bound before.
@@ -245,7 +332,13 @@ impl Registry {
         if let Err(reason) = self.store.write(kept).await {
             return Response::Refused(invalid(reason));
         }
+        self.forget(scope).await
+    }
+
+    /// Forgets a scope, here and in predecessors.
+    pub(crate) async fn forget(&mut self, scope: &Scope) -> Response {
         let told = self.tell(|done| Command::Remove { scope: scope.clone(), done }).await;
+        self.predecessor.tell(|| Request::Remove(scope.clone())).await;
         self.scopes.remove(scope);
         self.terminations.remove(scope);
         self.lock_watch().forget(scope);
@@ -268,13 +361,19 @@ impl Registry {
 
     /// Closes the listeners and lets what is in flight end; returns when the listeners are closed.
     pub(crate) async fn drain(&mut self) {
-        if let Err(reason) = self.tell(|done| Command::Drain { done }).await {
-            tracing::error!(reason, "a worker cannot be told to end");
-        }
+        self.end(Why::Told).await;
+        self.predecessor.tell(|| Request::Shutdown).await;
         self.store_missing().await;
         // Nothing is in force from here on, and that is not to be stored.
         self.store.give_up();
         self.scopes.clear();
+    }
+
+    async fn end(&mut self, why: Why) {
+        self.ending = true;
+        if let Err(reason) = self.tell(|done| Command::Drain { why, done }).await {
+            tracing::error!(reason, "a worker cannot be told to end");
+        }
     }
 
     /// Gives the table to every worker. When they have answered, every new request follows it and
@@ -302,6 +401,7 @@ impl Registry {
         .await?;
         // Who was woken by its new limits before its worker followed it has looked in vain.
         live.wake_waiting();
+        self.predecessor.tell(|| Request::Publish(table.clone())).await;
         Ok(())
     }
 
@@ -317,7 +417,9 @@ impl Registry {
             answers.push(answer);
         }
         for answer in answers {
-            answer.await.map_err(|_| "a worker of the proxy has ended".to_owned())?;
+            if answer.await.is_err() && !self.ending {
+                return Err("a worker of the proxy has ended".to_owned());
+            }
         }
         Ok(())
     }
@@ -330,13 +432,17 @@ impl Registry {
     fn bind(&self, address: SocketAddr) -> std::io::Result<(TcpListener, Vec<TcpListener>)> {
         let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
-        let copies: std::io::Result<_> =
-            self.workers.iter().map(|_| listener.try_clone()).collect();
-        Ok((listener, copies?))
+        let copies = self.copies(&listener)?;
+        Ok((listener, copies))
+    }
+
+    /// One for each worker.
+    fn copies(&self, listener: &TcpListener) -> std::io::Result<Vec<TcpListener>> {
+        self.workers.iter().map(|_| listener.try_clone()).collect()
     }
 
     /// A failure is kept in mind by the store, and tried again by [`Self::store_missing`].
-    async fn store_in_force(&mut self) {
+    pub(crate) async fn store_in_force(&mut self) {
         let tables = self.stored(|_| true);
         let _logged = self.store.write(tables).await;
     }

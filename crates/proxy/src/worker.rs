@@ -8,7 +8,10 @@ use std::{
     rc::{Rc, Weak},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicUsize,
+            Ordering::{Acquire, Relaxed, Release},
+        },
     },
     time::{Duration, Instant},
 };
@@ -46,9 +49,18 @@ pub(crate) enum Command {
     /// Forget a scope.
     Remove { scope: Scope, done: oneshot::Sender<()> },
     /// Stop listening, end when nothing is in flight.
-    Drain { done: oneshot::Sender<()> },
+    Drain { why: Why, done: oneshot::Sender<()> },
     /// Another worker has more to do: take this connection.
     Connection { scope: Scope, stream: std::net::TcpStream, peer: SocketAddr },
+}
+
+/// Why a worker ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// The proxy was told to.
+    Told,
+    /// Another proxy serves in its place already.
+    Succeeded,
 }
 
 /// The control thread's end of a worker.
@@ -56,6 +68,8 @@ pub(crate) enum Command {
 pub(crate) struct Handle {
     commands: mpsc::UnboundedSender<Command>,
     connections: Arc<AtomicUsize>,
+    /// It takes new connections, and may give one to another worker.
+    accepts: Arc<AtomicBool>,
 }
 
 impl Handle {
@@ -96,7 +110,7 @@ impl Threads {
         // A worker also holds the others' ends of the channels, hence the last word.
         for handle in &self.handles {
             let (done, _) = oneshot::channel();
-            handle.send(Command::Drain { done });
+            handle.send(Command::Drain { why: Why::Told, done });
         }
         let mut outcome = Ok(());
         for join in self.joins {
@@ -109,25 +123,26 @@ impl Threads {
 }
 
 /// Starts workers.
-pub(crate) fn start(count: usize, limits: Limits, visitors: Key) -> std::io::Result<Threads> {
+pub(crate) fn start(count: usize, limits: &Limits, visitors: Key) -> std::io::Result<Threads> {
     let ended = Arc::new(Notify::new());
     let (handles, receivers): (Vec<_>, Vec<_>) = (0..count)
         .map(|_| {
             let (commands, receiver) = mpsc::unbounded_channel();
-            let connections = Arc::default();
-            let handle = Handle { commands, connections };
-            (handle, receiver)
+            let accepts = Arc::new(AtomicBool::new(true));
+            (Handle { commands, connections: Arc::default(), accepts }, receiver)
         })
         .unzip();
     let mut threads = Threads { handles, joins: Vec::new(), ended };
     for (index, receiver) in receivers.into_iter().enumerate() {
         let handles = threads.handles();
-        let ended = EndNotice(Arc::clone(&threads.ended));
+        let accepts = Arc::clone(&threads.handles[index].accepts);
+        let ended = EndNotice { ended: Arc::clone(&threads.ended), accepts };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let limits = *limits;
         let join =
             std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
                 let _ended = ended;
-                let worker = Rc::new(Worker::new(index, limits, visitors, handles));
+                let worker = Rc::new(Worker::new(index, &limits, visitors, handles));
                 LocalSet::new().block_on(&runtime, worker.run(receiver));
             })?;
         threads.joins.push(join);
@@ -136,11 +151,15 @@ pub(crate) fn start(count: usize, limits: Limits, visitors: Key) -> std::io::Res
 }
 
 /// Says that a worker ended, also when it panicked.
-struct EndNotice(Arc<Notify>);
+struct EndNotice {
+    ended: Arc<Notify>,
+    accepts: Arc<AtomicBool>,
+}
 
 impl Drop for EndNotice {
     fn drop(&mut self) {
-        self.0.notify_one();
+        self.accepts.store(false, Release);
+        self.ended.notify_one();
     }
 }
 
@@ -212,10 +231,10 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    fn new(index: usize, limits: Limits, visitors: Key, workers: Vec<Handle>) -> Self {
+    fn new(index: usize, limits: &Limits, visitors: Key, workers: Vec<Handle>) -> Self {
         Self {
             index,
-            limits,
+            limits: *limits,
             visitors,
             mirrored: Cell::new(0),
             random: Random::new(RandomState::new().hash_one(index)),
@@ -258,9 +277,9 @@ impl Worker {
             tokio::select! {
                 biased;
                 command = commands.recv() => match command {
-                    Some(Command::Drain { done }) => {
+                    Some(Command::Drain { why, done }) => {
                         self.stop_accepting(done);
-                        break;
+                        return self.drain(why, commands).await;
                     }
                     Some(command) => self.follow(command),
                     None => return,
@@ -271,30 +290,52 @@ impl Worker {
                 }
             }
         }
-        self.drain(commands).await;
     }
 
     /// Lets clients know that their connection ends with its next answer, then closes idle ones,
-    /// then waits for the rest.
-    async fn drain(self: &Rc<Self>, mut commands: mpsc::UnboundedReceiver<Command>) {
-        let started = tokio::time::Instant::now();
-        let deadline = started + self.limits.drain;
-        let closing = started + self.limits.drain_grace;
+    /// then waits for the rest. With a successor there is no hurry: an idle connection is left to
+    /// its client, which may be about to send.
+    async fn drain(self: &Rc<Self>, mut why: Why, mut commands: mpsc::UnboundedReceiver<Command>) {
+        let mut since = tokio::time::Instant::now();
+        let mut next_sweep = since;
         let mut tick = tokio::time::interval(Duration::from_millis(10));
-        while tokio::time::Instant::now() < deadline {
-            while let Ok(command) = commands.try_recv() {
-                match command {
-                    Command::Drain { done } => drop(done.send(())),
-                    other => self.follow(other),
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let command = tokio::select! {
+                biased;
+                command = commands.recv() => command,
+                _ = tick.tick() => None,
+            };
+            let now = tokio::time::Instant::now();
+            if let Some(command) = command {
+                if let (Why::Succeeded, Command::Drain { why: Why::Told, .. }) = (why, &command) {
+                    (why, since) = (Why::Told, now);
                 }
+                self.follow(command);
+                continue;
             }
-            if self.open.borrow().is_empty() && self.upgraded.get() == 0 {
+            // Asked first: what others gave before they stopped is in the queue by then.
+            if !self.others_accept()
+                && commands.is_empty()
+                && self.open.borrow().is_empty()
+                && self.upgraded.get() == 0
+            {
                 return;
             }
-            if tokio::time::Instant::now() >= closing {
+            let limit = match why {
+                Why::Told => self.limits.drain,
+                Why::Succeeded => self.limits.drain_succeeded,
+            };
+            if now >= since + limit {
+                break;
+            }
+            if why == Why::Told && now >= since + self.limits.drain_grace {
                 self.closing.send_replace(true);
             }
-            tick.tick().await;
+            if now >= next_sweep {
+                self.sweep();
+                next_sweep = now + self.sweep_interval();
+            }
         }
         let left = self.open.borrow().len() + self.upgraded.get();
         tracing::warn!(connections = left, "closed before their requests had ended");
@@ -305,6 +346,12 @@ impl Worker {
         let scopes = self.scopes.borrow();
         let tasks = scopes.values().filter_map(|scope| scope.stop_accepting());
         when_closed(tasks.collect(), done);
+        self.workers[self.index].accepts.store(false, Release);
+    }
+
+    /// Whether a worker may still give a connection to this one.
+    fn others_accept(&self) -> bool {
+        self.workers.iter().any(|worker| worker.accepts.load(Acquire))
     }
 
     fn follow(self: &Rc<Self>, command: Command) {
@@ -335,7 +382,7 @@ impl Worker {
                 });
                 when_closed(former.into_iter().collect(), done);
             }
-            Command::Drain { done } => drop(done.send(())),
+            Command::Drain { done, .. } => drop(done.send(())),
             Command::Connection { scope, stream, peer } => {
                 let state = self.scopes.borrow().get(&scope).cloned();
                 // The scope may have been removed on the way.

@@ -32,6 +32,7 @@ fn proxy(home: &Path) -> Result<(), String> {
         socket: folder.join("control.sock"),
         home: folder,
         workers: 1,
+        take_over: false,
     })
     .map_err(|error| error.to_string())
 }

@@ -148,6 +148,15 @@ pub enum Request {
     Health(Scope),
     /// End: stop listening, let requests in flight end, exit.
     Shutdown,
+    /// Which build it is.
+    Build,
+    /// A successor asks for all that is needed to serve. Answered by [`Response::HandedOver`];
+    /// nothing changes until it says [`Request::Inherit`].
+    HandOver,
+    /// The successor, on the same connection: it serves, and wants to know what is counted. The
+    /// first time, its predecessor gives up its place before it answers. From then on tables that
+    /// are published on this connection are followed, and nobody else is heard.
+    Inherit,
 }
 
 /// What the proxy answers.
@@ -171,8 +180,26 @@ pub enum Response {
     Traffic(Traffic),
     /// The instances and the queues.
     Health(Health),
+    /// Names the executable from which the proxy runs: two runs of the same file have the same.
+    Build(String),
+    /// The scopes that are served. With it come the lock of the home, the control socket, and the
+    /// listening sockets of the scopes that are said to have one, in this order.
+    HandedOver(Vec<HandedOver>),
+    /// What the predecessor counted in all scopes, and has in flight.
+    Inherited(BTreeMap<Scope, Traffic>),
     /// Done.
     Done,
+}
+
+/// A scope that is given to a successor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandedOver {
+    /// Its table.
+    pub table: ProxyTable,
+    /// Where it listens, or should.
+    pub address: SocketAddr,
+    /// Whether a listening socket comes with it.
+    pub listens: bool,
 }
 
 /// A table in force.
@@ -212,7 +239,7 @@ pub enum Refusal {
     },
 }
 
-/// What was counted in one scope since the proxy started.
+/// What was counted in one scope since the proxy started, by those whose place it took, too.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traffic {
     /// By revision, also of revisions that are no longer routed to while they still drain.

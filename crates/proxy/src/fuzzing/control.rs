@@ -1,13 +1,8 @@
 //! The control socket's lines and the file of the tables.
 
-use std::{
-    io,
-    path::Path,
-    sync::{Arc, atomic::AtomicBool},
-};
+use std::{io, path::Path};
 
 use tidegate_types::data_plane::{ProxyTable, Response};
-use tokio::sync::{Mutex, Notify};
 
 use crate::{
     control::{self, Control},
@@ -26,19 +21,12 @@ impl Plane {
         let stored = disk::load(home)?;
         let mut registry = Registry::new(home.to_owned(), Vec::new(), &Limits::default());
         registry.restore(stored).await;
-        let (meters, watch) = (registry.meters(), registry.watch());
-        Ok(Self(Control {
-            registry: Mutex::new(registry),
-            meters: Arc::clone(&meters),
-            watch,
-            end: Notify::new(),
-            ending: AtomicBool::new(false),
-        }))
+        Ok(Self(Control::new(registry)))
     }
 
-    /// The answer to a line of the control socket.
-    pub async fn reply(&self, line: &[u8]) -> Response {
-        control::reply(&self.0, line).await
+    /// The answer to a line of the control socket; none only when another proxy is in charge.
+    pub async fn reply(&self, line: &[u8]) -> Option<Response> {
+        control::reply(&self.0, serde_json::from_slice(line)).await
     }
 }
 

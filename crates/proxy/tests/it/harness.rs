@@ -3,6 +3,7 @@
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     sync::atomic::{
         AtomicBool, AtomicU64,
@@ -62,11 +63,52 @@ pub(crate) struct Proxy {
     epoch: AtomicU64,
 }
 
+/// A proxy whose place was taken.
+pub(crate) struct Former(Option<JoinHandle<Result<(), Error>>>);
+
+impl Former {
+    pub(crate) fn has_ended(&self) -> bool {
+        self.0.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Waits until it has ended.
+    pub(crate) fn join(mut self) {
+        eventually("the former proxy ends", || self.has_ended().then_some(()));
+        self.0.take().unwrap().join().unwrap().unwrap();
+    }
+}
+
+/// A word with the proxy that is in charge.
+pub(crate) struct Word(BufReader<UnixStream>);
+
+impl Word {
+    pub(crate) fn with(socket: &Path) -> Self {
+        let stream = UnixStream::connect(socket).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self(BufReader::new(stream))
+    }
+
+    pub(crate) fn say(&mut self, line: &str) {
+        writeln!(self.0.get_mut(), "{line}").unwrap();
+    }
+
+    /// The next line; empty when the other side has hung up.
+    pub(crate) fn hear(&mut self) -> String {
+        let mut line = String::new();
+        match self.0.read_line(&mut line) {
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
+            read => drop(read.unwrap()),
+        }
+        line
+    }
+}
+
 impl Proxy {
     pub(crate) fn start() -> Self {
         Self::start_with(Limits::default())
     }
 
+    #[expect(clippy::large_types_passed_by_value, reason = "made where it is given, once a test")]
     pub(crate) fn start_with(limits: Limits) -> Self {
         let home = tempfile::tempdir().unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -86,7 +128,25 @@ impl Proxy {
     }
 
     pub(crate) fn options(&self) -> Options {
-        Options { home: self.home.path().to_owned(), socket: self.socket(), workers: 2 }
+        Options {
+            home: self.home.path().to_owned(),
+            socket: self.socket(),
+            workers: 2,
+            take_over: false,
+        }
+    }
+
+    /// Starts another proxy that takes this one's place; returns the former one when the new one
+    /// is in charge.
+    pub(crate) fn succeed(&mut self) -> Former {
+        let mut word = Word::with(&self.socket());
+        word.say("\"build\"");
+        assert!(word.hear().contains("build"), "the proxy listens to us");
+        let (options, limits) = (Options { take_over: true, ..self.options() }, self.limits);
+        let thread = std::thread::spawn(move || run_with(options, limits));
+        let former = self.thread.replace(thread);
+        assert_eq!(word.hear(), "", "who has a successor hears nobody else");
+        Former(former)
     }
 
     /// Starts the proxy on its home; returns when it answers.
@@ -188,7 +248,10 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         if let Some(thread) = self.thread.take() {
-            let _ = self.runtime.block_on(self.client.shutdown());
+            // A call may get no answer in time on a machine that is busy.
+            while !thread.is_finished() && self.runtime.block_on(self.client.shutdown()).is_err() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
             let _ = thread.join();
         }
     }

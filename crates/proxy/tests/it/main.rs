@@ -20,6 +20,7 @@ mod mirroring;
 mod passing;
 mod persisting;
 mod queueing;
+mod succeeding;
 mod upstream;
 mod upstream_http2;
 mod visiting;

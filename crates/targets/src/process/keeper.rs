@@ -49,6 +49,8 @@ impl ProxyState {
 #[derive(Debug)]
 pub(crate) struct Keeper {
     socket: PathBuf,
+    /// Names the process that is in charge.
+    lock: PathBuf,
     client: Client,
     state: watch::Receiver<ProxyState>,
     task: AbortHandle,
@@ -64,9 +66,12 @@ impl Keeper {
             home: layout.home().to_owned(),
             folder: layout.proxy(),
             child: None,
+            former: Vec::new(),
         };
         let task = tokio::spawn(keep(socket.clone(), launch, sender));
-        Ok(Self { client: Client::new(&socket), socket, state, task: task.abort_handle() })
+        let lock = layout.proxy().join("proxy.lock");
+        let (client, task) = (Client::new(&socket), task.abort_handle());
+        Ok(Self { socket, lock, client, state, task })
     }
 
     pub(crate) const fn client(&self) -> &Client {
@@ -103,13 +108,13 @@ impl Keeper {
         let settled = state.wait_for(ProxyState::is_settled);
         let _ = tokio::time::timeout(START_LIMIT, settled).await;
         self.let_go();
-        let Ok(connection) = UnixStream::connect(&self.socket).await else {
+        if UnixStream::connect(&self.socket).await.is_err() {
             return;
-        };
-        let process = connection
-            .peer_cred()
+        }
+        // Who answers is not asked of the socket: it may have been opened by a predecessor.
+        let process = fs::read_to_string(&self.lock)
             .ok()
-            .and_then(|peer| u32::try_from(peer.pid()?).ok())
+            .and_then(|pid| pid.trim().parse().ok())
             .and_then(|pid| ProcessIdentity::of(pid, Timestamp::default()));
         if let Err(error) = self.client.shutdown().await {
             tracing::warn!(%error, "the proxy could not be told to end");
@@ -147,12 +152,15 @@ async fn keep(socket: PathBuf, mut launch: Launch, state: watch::Sender<ProxySta
                 state.connected = true;
                 state.problem = None;
             });
-            // It says nothing unasked: this ends when the process does.
+            // It says nothing unasked: this ends when the process does, or when another proxy has
+            // taken its place. That one is found at once.
             let _ = connection.read_u8().await;
             state.send_modify(|state| state.connected = false);
-            tracing::warn!("the proxy ended; it is started again");
+            tracing::info!("the proxy has ended, or another has taken its place");
             pause = TICK;
             launched = None;
+            tokio::time::sleep(TICK).await;
+            continue;
         }
         let ended = launch.child_has_ended();
         match launched {
@@ -184,8 +192,10 @@ struct Launch {
     executable: PathBuf,
     home: PathBuf,
     folder: PathBuf,
-    /// The process that we started.
+    /// The process that we started last.
     child: Option<Child>,
+    /// Those that we started before it: whose place was taken, they may answer requests for long.
+    former: Vec<Child>,
 }
 
 impl Launch {
@@ -195,6 +205,7 @@ impl Launch {
 
     /// Whether there is no process that we started; reaps it.
     fn child_has_ended(&mut self) -> bool {
+        self.former.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
         if let Some(child) = &mut self.child
             && matches!(child.try_wait(), Ok(None))
         {
@@ -224,7 +235,8 @@ impl Launch {
             .process_group(0)
             .spawn()
             .map_err(failed)?;
-        self.child = Some(child);
+        self.former.extend(self.child.replace(child));
+        self.child_has_ended();
         Ok(())
     }
 
