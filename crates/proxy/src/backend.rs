@@ -109,6 +109,7 @@ impl Backend {
         let turn = self.turn.get();
         self.turn.set(turn.wrapping_add(1));
         let mut now = None;
+        let mut somebody_is_warm = None;
         let picked = pick::endpoint(endpoints.len(), turn, |index| {
             let endpoint = &endpoints[index];
             let occupancy = endpoint.health.occupancy.read();
@@ -121,7 +122,20 @@ impl Backend {
                         if view == View::Fit {
                             endpoint.health.is_fit(seen);
                         }
-                        view.rank(now, self.slow_start, || random.next())
+                        // Who is new is spared for those who are not; where all are new, the load
+                        // decides.
+                        let is_warm = |other: &Rc<Endpoint>| {
+                            other.health.view().by(now, self.slow_start) == View::Fit
+                        };
+                        match view.rank(now, self.slow_start, || random.next()) {
+                            Rank::Spared
+                                if !*somebody_is_warm
+                                    .get_or_insert_with(|| endpoints.iter().any(is_warm)) =>
+                            {
+                                Rank::Takes
+                            }
+                            rank => rank,
+                        }
                     }
                 },
                 // Where it is counted over all workers, that is the better number.

@@ -75,15 +75,21 @@ async fn a_drain_goes_on_where_it_was() {
     world.apply(&[wanted("api@1", &spec, 2)]).await;
     world.ready("api@1", 2).await;
     let address = world.route(&world.routes(1, &[("api@1", 100)])).await;
-    // One request for each instance.
-    let slow: Vec<_> =
-        (0..2).map(|_| tokio::spawn(async move { get(address, "/slow?ms=1000").await })).collect();
-    until("requests in flight", async || {
-        use tidegate_targets::Target;
-        let traffic = world.target().traffic(&world.scope).await.unwrap();
-        (traffic.in_flight.len() == 2).then_some(())
-    })
-    .await;
+    // At least one request for each instance. The proxy asks first whom it knows to be ready.
+    let mut slow = Vec::new();
+    loop {
+        slow.push(tokio::spawn(async move { get(address, "/slow?ms=1000").await }));
+        let begun = slow.len() as u64;
+        let in_flight = until("the request in flight", async || {
+            use tidegate_targets::Target;
+            let traffic = world.target().traffic(&world.scope).await.unwrap();
+            (traffic.in_flight.values().sum::<u64>() == begun).then_some(traffic.in_flight)
+        })
+        .await;
+        if in_flight.len() == 2 {
+            break;
+        }
+    }
     world.apply(&[wanted("api@1", &spec, 1)]).await;
     world.until("api@1", "draining", |facts| facts.draining == 1).await;
     world.crash();
