@@ -5,7 +5,7 @@ CARGO ?= cargo
 SECONDS ?= 60
 PYTHON ?= python3
 
-.PHONY: help demo test check crash sim real mutants mutations fuzz bench bench-loss fmt docs clean
+.PHONY: help demo test check crash sim real mutants mutations fuzz bench bench-loss bench-proxy fmt docs clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -68,6 +68,10 @@ bench: ## Measure what is promised: one table, the machine's load beside each fi
 bench-loss: ## Count lost requests while everything changes, beside nginx and HAProxy (ONLY=tidegate for one)
 	$(CARGO) build --release --bin tidegate --bin tidegate-testapp --bin tidegate-loss
 	$(CARGO) run --release --quiet --bin tidegate-loss -- $(ONLY)
+
+bench-proxy: ## Measure the proxy beside nginx and HAProxy (needs them, wrk and openssl)
+	$(CARGO) build --release --bin tidegate --bin tidegate-bench
+	$(CARGO) run --release --quiet --bin tidegate-bench -- proxy $(ONLY)
 
 fmt: ## Format the code
 	$(CARGO) fmt --all

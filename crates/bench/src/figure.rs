@@ -1,27 +1,19 @@
-//! The table of figures.
+//! The figures of the control plane.
 
-use std::{fmt::Write as _, fs};
+use crate::table::{self, Column, LOAD, figures, words};
 
-/// The load of the machine now: whoever else uses it is in every figure.
-fn load() -> String {
-    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let parts: Vec<&str> = text.split_whitespace().take(4).collect();
-    if parts.is_empty() { "unknown".to_owned() } else { parts.join(" ") }
-}
-
-/// One row.
-struct Figure {
-    what: String,
-    goal: String,
-    measured: String,
-    high: String,
-    reached: &'static str,
-    load: String,
-}
+const COLUMNS: [Column; 6] = [
+    words("figure"),
+    figures("goal"),
+    figures("measured (median)"),
+    figures("p95"),
+    words("reached"),
+    LOAD,
+];
 
 /// All rows so far.
 #[derive(Default)]
-pub(crate) struct Figures(Vec<Figure>);
+pub(crate) struct Figures(Vec<[String; 6]>);
 
 /// What a figure should be.
 #[derive(Clone, Copy)]
@@ -44,72 +36,25 @@ impl Figures {
             Goal::AtLeast(limit) => (format!("≥ {}", shown(limit)), word(measured >= limit)),
             Goal::None => (String::new(), ""),
         };
-        self.0.push(Figure {
-            what: what.to_owned(),
-            goal: bound,
-            measured: shown(measured),
-            high: if high.is_nan() { String::new() } else { shown(high) },
-            reached,
-            load: load(),
-        });
+        self.0.push([
+            what.to_owned(),
+            bound,
+            shown(measured),
+            if high.is_nan() { String::new() } else { shown(high) },
+            reached.to_owned(),
+            table::load(),
+        ]);
     }
 
     /// Adds a figure that is measured elsewhere.
     pub(crate) fn refer(&mut self, what: &str, goal: &str, place: &str) {
-        self.0.push(Figure {
-            what: what.to_owned(),
-            goal: goal.to_owned(),
-            measured: place.to_owned(),
-            high: String::new(),
-            reached: "",
-            load: String::new(),
-        });
+        let none = String::new;
+        self.0.push([what.to_owned(), goal.to_owned(), place.to_owned(), none(), none(), none()]);
     }
 
-    /// All of them, as Markdown that reads well without being rendered.
+    /// All of them.
     pub(crate) fn table(&self) -> String {
-        let head =
-            ["figure", "goal", "measured (median)", "p95", "reached", "load (1, 5, 15 min, tasks)"];
-        let rows: Vec<[&str; 6]> = self
-            .0
-            .iter()
-            .map(|row| {
-                [&row.what, &row.goal, &row.measured, &row.high, row.reached, row.load.as_str()]
-            })
-            .collect();
-        let width = |column: usize| {
-            std::iter::once(&head)
-                .chain(&rows)
-                .map(|row| row[column].chars().count())
-                .max()
-                .unwrap_or(0)
-        };
-        let line = |cells: [&str; 6]| {
-            let cells: Vec<String> = cells
-                .into_iter()
-                .enumerate()
-                .map(|(column, cell)| {
-                    let room = width(column) - cell.chars().count();
-                    // Figures to the right, words to the left.
-                    let (before, after) =
-                        if (1..=3).contains(&column) { (room, 0) } else { (0, room) };
-                    format!("{:before$}{cell}{:after$}", "", "")
-                })
-                .collect();
-            format!("| {} |\n", cells.join(" | "))
-        };
-        let rule: Vec<String> = (0..head.len())
-            .map(|column| {
-                let end = if (1..=3).contains(&column) { ':' } else { '-' };
-                format!("{}{end}", "-".repeat(width(column).saturating_sub(1)))
-            })
-            .collect();
-        let mut text = line(head);
-        let _ = writeln!(text, "| {} |", rule.join(" | "));
-        for row in &rows {
-            text.push_str(&line(*row));
-        }
-        text
+        table::markdown(&COLUMNS, &self.0)
     }
 }
 

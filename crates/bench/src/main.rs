@@ -1,11 +1,12 @@
 //! Measures the figures that the project promises and prints them as one table, with the machine's
-//! load beside each.
+//! load beside each: those of the control plane, or with the word `proxy` those of the data plane.
 //!
 //! It runs the real binary: a control plane, a proxy and instances in a temporary home. Nothing here
 //! is a test: a figure that is not reached is printed like any other, and only what did not work at
 //! all makes it exit with 1. `docs/figures.md` says what each figure means.
 
 mod clock;
+mod data_plane;
 mod deploying;
 mod figure;
 mod going_back;
@@ -15,9 +16,11 @@ mod place;
 mod project;
 mod starting;
 mod statistics;
+mod table;
 mod traffic;
 
 use std::{
+    env,
     io::{self, Write as _},
     process::ExitCode,
 };
@@ -36,10 +39,27 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let mut figures = Figures::default();
-    let measured = runtime.block_on(until_interrupted(&mut figures));
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let (measured, table) = match arguments.split_first() {
+        None => {
+            let mut figures = Figures::default();
+            (runtime.block_on(until_interrupted(measure(&mut figures))), figures.table())
+        }
+        Some((word, parts)) if word == "proxy" => {
+            let mut figures = data_plane::Figures::default();
+            let measuring = data_plane::measure(parts, &mut figures);
+            (runtime.block_on(until_interrupted(measuring)), figures.table())
+        }
+        Some((word, rest)) if word == data_plane::constant_rate::WORD => {
+            said(runtime.block_on(data_plane::constant_rate::client(rest)))
+        }
+        Some((word, rest)) if word == data_plane::idle::WORD => {
+            said(runtime.block_on(data_plane::idle::client(rest)))
+        }
+        Some((word, _)) => (Err(format!("`{word}` cannot be measured").into()), String::new()),
+    };
     // What was measured before something failed is worth reading, too.
-    let printed = io::stdout().lock().write_all(figures.table().as_bytes());
+    let printed = io::stdout().lock().write_all(table.as_bytes());
     match measured.and(printed.map_err(Into::into)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -49,12 +69,22 @@ fn main() -> ExitCode {
     }
 }
 
+/// What one of our own clients has to say.
+fn said(outcome: Result<String, Failure>) -> (Result<(), Failure>, String) {
+    match outcome {
+        Ok(text) => (Ok(()), text),
+        Err(error) => (Err(error), String::new()),
+    }
+}
+
 /// Being interrupted clears up like everything else: what is dropped ends what it started.
-async fn until_interrupted(figures: &mut Figures) -> Result<(), Failure> {
+async fn until_interrupted(
+    measuring: impl Future<Output = Result<(), Failure>>,
+) -> Result<(), Failure> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
-        measured = measure(figures) => measured,
+        measured = measuring => measured,
         _ = interrupt.recv() => Err("interrupted".into()),
         _ = terminate.recv() => Err("terminated".into()),
     }

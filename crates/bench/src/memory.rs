@@ -6,6 +6,7 @@ use tokio::time::sleep;
 
 use crate::{
     Failure,
+    data_plane::mebibytes,
     figure::{Figures, Goal},
     place::Place,
 };
@@ -35,11 +36,4 @@ fn add(figures: &mut Figures, what: &str, pid: u32, limit: f64) -> Result<(), Fa
     // Pages that several processes share, divided among them.
     figures.add("… Pss of the same", Goal::None, "MiB", pss, f64::NAN);
     Ok(())
-}
-
-fn mebibytes(rollup: &str, key: &str) -> Result<f64, Failure> {
-    let line = rollup.lines().find_map(|line| line.strip_prefix(key));
-    let line = line.ok_or_else(|| format!("the kernel does not tell {key}"))?;
-    let kibibytes: u32 = line.trim().trim_end_matches("kB").trim().parse()?;
-    Ok(f64::from(kibibytes) / 1_024.0)
 }

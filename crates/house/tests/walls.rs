@@ -54,7 +54,7 @@ const WALLS: &[(&str, &[&str], &[&str])] = &[
     ("house", &["invariants", "manifest"], &[]),
     ("loss", &["proxy", "types"], &[]),
     ("testapp", &["loss", "proxy", "shim"], &[]),
-    ("bench", &["core", "engine", "server", "store", "types"], &[]),
+    ("bench", &["core", "engine", "proxy", "server", "store", "types"], &[]),
 ];
 
 /// The name of the binary is the name of its crate, for `cargo install`.
