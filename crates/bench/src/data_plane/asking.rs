@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    time::timeout,
 };
 
-use crate::Failure;
+use crate::{Failure, data_plane::ground::PATIENCE};
 
 /// A connection that asks the same all the time.
 #[derive(Debug)]
@@ -30,8 +31,12 @@ impl Asking {
         Ok(Self { stream, request: request.into_bytes(), buffer: vec![0; 16 * 1024] })
     }
 
-    /// Asks and reads the whole answer.
+    /// Asks and reads the whole answer; one that does not come is an error.
     pub(super) async fn ask(&mut self) -> Result<(), Failure> {
+        timeout(PATIENCE, self.exchange()).await?
+    }
+
+    async fn exchange(&mut self) -> Result<(), Failure> {
         self.stream.write_all(&self.request).await?;
         let mut filled = 0;
         let (head, length) = loop {

@@ -1,11 +1,11 @@
-//! No request is lost, whatever happens around the proxy.
+//! No request is lost, whatever happens around the proxy and to itself.
 
 use std::time::Duration;
 
 use tidegate_loss::{Contender, Kind, Settings, run};
 
 #[test]
-fn nothing_is_lost_while_shares_instances_and_publishers_change() {
+fn nothing_is_lost_while_shares_instances_publishers_and_the_proxy_change() {
     let settings = Settings {
         application: tidegate_testapp::executable(),
         flips: 100,
@@ -21,7 +21,7 @@ fn nothing_is_lost_while_shares_instances_and_publishers_change() {
         assert!(report.tallies[&kind].answered > 0, "{kind}\n{report}");
     }
     let done = report.done;
-    for times in [done.joined, done.drained, done.killed, done.publisher_gone] {
+    for times in [done.joined, done.drained, done.killed, done.publisher_gone, done.upgraded] {
         assert!(times > 0, "\n{report}");
     }
 }

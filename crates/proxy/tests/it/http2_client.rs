@@ -157,9 +157,14 @@ impl Http2 {
     /// finds it broken, which is also an end.
     pub(crate) fn ended(self) {
         let Self { runtime, connection, sender, .. } = self;
-        let _ended = runtime
+        let ended = runtime
             .block_on(async { tokio::time::timeout(PATIENCE, connection).await.unwrap().unwrap() });
         drop(sender);
+        if let Err(error) = ended {
+            let cause = std::error::Error::source(&error);
+            let kind = cause.and_then(|cause| cause.downcast_ref()).map(std::io::Error::kind);
+            assert_eq!(kind, Some(std::io::ErrorKind::BrokenPipe), "{error:?}");
+        }
     }
 }
 
