@@ -90,7 +90,7 @@ struct Running<'a> {
     /// Instances of the release die now.
     is_ill: bool,
     commands: Vec<Child>,
-    /// When instances were killed.
+    /// When instances of the stable revision were killed.
     struck: Vec<Instant>,
 }
 
@@ -301,7 +301,7 @@ impl Running<'_> {
             if victim == Victim::Proxy {
                 self.former_proxy = Some(pid);
                 self.outages.push((from, None));
-            } else {
+            } else if victim == Victim::StableShim {
                 self.struck.push(from);
             }
             return;
@@ -445,6 +445,7 @@ impl Running<'_> {
         // It is sent three times at most, so that one that ends whoever takes it ends no more than
         // three. Two that died by themselves and the one that was killed are three.
         let thrice = self.scenario.release.dies()
+            && lost.method == Method::Get
             && self.struck.iter().any(|at| lost.began <= *at && *at <= lost.ended)
             && refused(502, "no-answer");
         in_gap || died || thrice
