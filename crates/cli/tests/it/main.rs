@@ -8,4 +8,5 @@ mod refusing;
 mod rivals;
 mod sandbox;
 mod simulating;
+mod upgrading;
 mod visitors;

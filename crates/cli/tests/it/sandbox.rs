@@ -98,7 +98,12 @@ impl Sandbox {
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        self.command_of(Path::new(env!("CARGO_BIN_EXE_tidegate")), arguments)
+    }
+
+    /// The same with another copy of the binary.
+    pub(crate) fn command_of(&self, program: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command
             .args(arguments)
             .current_dir(self.project())

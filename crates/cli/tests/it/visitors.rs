@@ -133,6 +133,8 @@ struct Answer {
     status: u16,
     version: String,
     reason: String,
+    /// The connection ends with it.
+    is_last: bool,
 }
 
 impl Visitor {
@@ -188,7 +190,11 @@ impl Visitor {
             Method::Post => "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\norder",
         };
         reader.get_mut().write_all(request.as_bytes())?;
-        read(reader)
+        let answer = read(reader)?;
+        if answer.is_last {
+            self.connection = None;
+        }
+        Ok(answer)
     }
 }
 
@@ -212,6 +218,7 @@ fn read(reader: &mut BufReader<TcpStream>) -> std::io::Result<Answer> {
             match name.to_ascii_lowercase().as_str() {
                 "content-length" => length = value.trim().parse().map_err(|_| bad("length"))?,
                 "x-version" => value.trim().clone_into(&mut answer.version),
+                "connection" => answer.is_last = value.trim().eq_ignore_ascii_case("close"),
                 "tidegate-reason" => value.trim().clone_into(&mut answer.reason),
                 _ => {}
             }

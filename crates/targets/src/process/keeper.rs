@@ -67,6 +67,7 @@ impl Keeper {
             folder: layout.proxy(),
             child: None,
             former: Vec::new(),
+            renewed: None,
         };
         let task = tokio::spawn(keep(socket.clone(), launch, sender));
         let lock = layout.proxy().join("proxy.lock");
@@ -108,18 +109,27 @@ impl Keeper {
         let settled = state.wait_for(ProxyState::is_settled);
         let _ = tokio::time::timeout(START_LIMIT, settled).await;
         self.let_go();
-        if UnixStream::connect(&self.socket).await.is_err() {
-            return;
+        let began = Instant::now();
+        loop {
+            if UnixStream::connect(&self.socket).await.is_err() {
+                return;
+            }
+            match self.client.shutdown().await {
+                Ok(()) => break,
+                Err(error) if began.elapsed() > END_LIMIT => {
+                    tracing::warn!(%error, "the proxy could not be told to end");
+                    return;
+                }
+                // Another has just taken its place, and is to be told in its stead.
+                Err(_) => tokio::time::sleep(TICK).await,
+            }
         }
-        // Who answers is not asked of the socket: it may have been opened by a predecessor.
+        // Who answered is not asked of the socket: it may have been opened by a predecessor. Asked
+        // only now, as it is known by now who that was.
         let process = fs::read_to_string(&self.lock)
             .ok()
             .and_then(|pid| pid.trim().parse().ok())
             .and_then(|pid| ProcessIdentity::of(pid, Timestamp::default()));
-        if let Err(error) = self.client.shutdown().await {
-            tracing::warn!(%error, "the proxy could not be told to end");
-            return;
-        }
         let ended = async {
             while process.as_ref().is_some_and(ProcessIdentity::is_alive) {
                 tokio::time::sleep(TICK).await;
@@ -152,6 +162,7 @@ async fn keep(socket: PathBuf, mut launch: Launch, state: watch::Sender<ProxySta
                 state.connected = true;
                 state.problem = None;
             });
+            launch.renew(&Client::new(&socket)).await;
             // It says nothing unasked: this ends when the process does, or when another proxy has
             // taken its place. That one is found at once.
             let _ = connection.read_u8().await;
@@ -177,7 +188,7 @@ async fn keep(socket: PathBuf, mut launch: Launch, state: watch::Sender<ProxySta
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
-                if let Err(reason) = launch.start() {
+                if let Err(reason) = launch.start(false) {
                     state.send_modify(|state| state.problem = Some(reason));
                 }
                 launched = Some(Instant::now());
@@ -196,6 +207,8 @@ struct Launch {
     child: Option<Child>,
     /// Those that we started before it: whose place was taken, they may answer requests for long.
     former: Vec<Child>,
+    /// The build for which a successor was started.
+    renewed: Option<String>,
 }
 
 impl Launch {
@@ -215,7 +228,27 @@ impl Launch {
         true
     }
 
-    fn start(&mut self) -> Result<(), String> {
+    /// Starts a successor of the proxy that runs when that comes from another executable than ours:
+    /// once for each build, as one that does not take over would not the next time either. Should
+    /// the one that runs end first, as by [`Keeper::end_proxy`], the successor does not start.
+    async fn renew(&mut self, client: &Client) {
+        let Ok(ours) = tidegate_proxy::build_of(&self.executable) else {
+            return;
+        };
+        match client.build().await {
+            Ok(theirs) if theirs != ours && self.renewed.as_ref() != Some(&ours) => {
+                tracing::info!(theirs, ours, "the proxy is of another build; a new one takes over");
+                self.renewed = Some(ours);
+                if let Err(reason) = self.start(true) {
+                    tracing::warn!(reason, "the proxy that runs goes on");
+                }
+            }
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "the proxy does not say its build"),
+        }
+    }
+
+    fn start(&mut self, take_over: bool) -> Result<(), String> {
         let failed = |error: std::io::Error| format!("the proxy could not be started: {error}");
         fs::create_dir_all(&self.folder).map_err(failed)?;
         let path = self.log();
@@ -227,6 +260,7 @@ impl Launch {
             .arg("proxy")
             .arg("--home")
             .arg(&self.home)
+            .args(take_over.then_some("--take-over"))
             .stdin(Stdio::null())
             .stdout(log.try_clone().map_err(failed)?)
             .stderr(log)
