@@ -29,9 +29,9 @@ pub fn summary(samples: &[Sample]) -> Summary {
     }
     let quantile = |quantile: Quantile| all.latency.quantile(quantile.fraction());
     Summary {
-        requests: all.requests,
-        errors: all.errors,
-        error_rate: error_rate(all.requests, all.errors),
+        requests: all.requests(),
+        errors: all.errors(),
+        error_rate: error_rate(all.requests(), all.errors()),
         p50: quantile(Quantile::P50),
         p95: quantile(Quantile::P95),
         p99: quantile(Quantile::P99),
@@ -66,7 +66,7 @@ mod tests {
             Sample {
                 from: Timestamp::from_millis(0),
                 to: Timestamp::from_millis(1),
-                counters: Counters { requests, errors, latency },
+                counters: Counters { latency, ..Counters::answered(requests, errors) },
             }
         };
         let summary = summary(&[sample(96, 2, 10), sample(4, 3, 15)]);

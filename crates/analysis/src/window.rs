@@ -43,8 +43,8 @@ impl Window {
             if whole.saturating_sub(inside.as_millis()) > length.as_millis() / 4 {
                 continue;
             }
-            requests = requests.saturating_add(sample.counters.requests);
-            errors = errors.saturating_add(sample.counters.errors);
+            requests = requests.saturating_add(sample.counters.requests());
+            errors = errors.saturating_add(sample.counters.errors());
             also(&sample.counters);
             // Samples that overlap, which nobody should give, do not cover the same time twice.
             let end = sample.to.min(now);
@@ -69,7 +69,7 @@ mod tests {
         Sample {
             from: Timestamp::from_millis(from),
             to: Timestamp::from_millis(to),
-            counters: Counters { requests, ..Counters::default() },
+            counters: Counters::answered(requests, 0),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tidegate_targets::Target;
-use tidegate_types::{Counters, RevisionId, Sample, Scope, Timestamp};
+use tidegate_types::{RevisionId, Sample, Scope, Timestamp, data_plane::Traffic};
 use tokio::{
     sync::{mpsc, watch},
     time::sleep,
@@ -27,7 +27,7 @@ pub(crate) async fn sample(
     mut wanted: watch::Receiver<bool>,
     samples: mpsc::Sender<Vec<(RevisionId, Sample)>>,
 ) {
-    let mut base: Option<(Timestamp, BTreeMap<RevisionId, Counters>)> = None;
+    let mut base: Option<(Timestamp, Traffic)> = None;
     loop {
         if !*wanted.borrow_and_update() {
             base = None;
@@ -40,12 +40,15 @@ pub(crate) async fn sample(
             Ok(traffic) => {
                 let now = clock.now();
                 if let Some((from, before)) = base.take() {
-                    let taken = between(from, &before, now, &traffic.revisions);
+                    // Another run began at nothing.
+                    let known =
+                        if before.run == traffic.run { before.revisions } else { BTreeMap::new() };
+                    let taken = between(from, &known, now, &traffic.revisions);
                     if samples.send(taken).await.is_err() {
                         return;
                     }
                 }
-                base = Some((now, traffic.revisions));
+                base = Some((now, traffic));
             }
             // A gap in the samples is what the guards see of it: missing evidence.
             Err(error) => debug!(%scope, %error, "no counters"),

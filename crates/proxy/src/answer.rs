@@ -4,7 +4,6 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
-    time::Instant,
 };
 
 use bytes::Bytes;
@@ -14,16 +13,11 @@ use http::{
 };
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tidegate_types::Outcome;
 
 use crate::{
-    backend::Backend,
-    connection::Busy,
-    endpoint::{Connection, Endpoint},
-    files::FileBody,
-    gate::Slot,
-    limits::Limits,
-    translate,
-    worker::Worker,
+    access_log::Entry, connection::Busy, endpoint::Connection, files::FileBody, ticket::Ticket,
+    translate, worker::Worker,
 };
 
 const REASON: HeaderName = HeaderName::from_static("tidegate-reason");
@@ -51,6 +45,8 @@ pub(crate) enum Own {
     BadGateway,
     /// Whoever was asked did not answer in time.
     Timeout,
+    /// The client stopped in the middle of its request.
+    Unfinished,
 }
 
 impl Own {
@@ -98,7 +94,17 @@ impl Own {
             Self::Timeout => {
                 (StatusCode::GATEWAY_TIMEOUT, "timeout", "the application did not answer in time")
             }
+            Self::Unfinished => (
+                StatusCode::REQUEST_TIMEOUT,
+                "request-timeout",
+                "the rest of the request did not come in time",
+            ),
         }
+    }
+
+    /// Its name.
+    pub(crate) fn reason(self) -> &'static str {
+        self.parts().1
     }
 
     /// The answer, as JSON when the client would rather have that.
@@ -126,7 +132,7 @@ impl Own {
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
-        if self == Self::BadRequest {
+        if matches!(self, Self::BadRequest | Self::Unfinished) {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
@@ -142,116 +148,18 @@ pub(crate) fn wants_json<B>(request: &Request<B>) -> bool {
         .is_some_and(|value| value.contains("application/json"))
 }
 
-/// A request that a revision answers: in flight until it is dropped, and then counted.
-#[derive(Debug)]
-pub(crate) struct Ticket {
-    worker: usize,
-    backend: Rc<Backend>,
-    endpoint: Option<Rc<Endpoint>>,
-    started: Instant,
-    failed: bool,
-    counted: bool,
-    /// Its place at the instance, where their number is limited.
-    slot: Option<Slot>,
-    /// Its place in the scope, where their number is limited.
-    place_in_scope: Option<Slot>,
-}
-
-impl Ticket {
-    /// A request begins. `started` is when its head was read.
-    pub(crate) fn new(
-        worker: &Worker,
-        backend: Rc<Backend>,
-        endpoint: Option<Rc<Endpoint>>,
-        started: Instant,
-    ) -> Self {
-        if let Some(endpoint) = &endpoint {
-            endpoint.begin(worker.index);
-        }
-        Self {
-            worker: worker.index,
-            backend,
-            endpoint,
-            started,
-            failed: false,
-            counted: true,
-            slot: None,
-            place_in_scope: None,
-        }
-    }
-
-    /// With its place at the instance.
-    pub(crate) fn at(mut self, slot: Option<Slot>) -> Self {
-        self.slot = slot;
-        self
-    }
-
-    /// With its place in the scope.
-    pub(crate) fn within(mut self, slot: Option<Slot>) -> Self {
-        self.place_in_scope = slot;
-        self
-    }
-
-    /// The revision that answers it.
-    pub(crate) fn backend(&self) -> &Backend {
-        &self.backend
-    }
-
-    /// The instance did what was asked of it, unless it said otherwise at the beginning.
-    pub(crate) fn did_well(&self) {
-        if let Some(endpoint) = self.endpoint.as_ref().filter(|_| !self.failed) {
-            endpoint.health.answered();
-        }
-    }
-
-    /// The instance broke off in the middle of its answer.
-    fn broke_off(&mut self, limits: &Limits) {
-        self.fail();
-        if let Some(endpoint) = &self.endpoint {
-            self.backend.has_failed(endpoint, limits);
-        }
-    }
-
-    /// The revision failed it.
-    pub(crate) fn fail(&mut self) {
-        self.failed = true;
-    }
-
-    /// It is tried elsewhere, or was not the revision's to answer: not counted.
-    pub(crate) fn discard(mut self) {
-        self.counted = false;
-    }
-
-    /// Counts it now; it stays in flight.
-    pub(crate) fn count(&mut self) {
-        if std::mem::take(&mut self.counted) {
-            let elapsed = self.started.elapsed();
-            self.backend.meter.record(self.worker, self.failed, elapsed);
-        }
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        // First counted, then no longer in flight: who sees that nothing is in flight has all
-        // counts.
-        self.count();
-        if let Some(endpoint) = &self.endpoint {
-            endpoint.end(self.worker);
-        }
-    }
-}
-
 /// The body of an answer. Its connection is busy as long as there is one.
 #[derive(Debug)]
 pub(crate) struct AnswerBody {
+    // Dropped in this order: the line is written when the answer has ended.
     kind: AnswerKind,
     _busy: Busy,
+    _entry: Option<Rc<Entry>>,
 }
 
 impl AnswerBody {
-    pub(crate) fn new(kind: AnswerKind, busy: Busy) -> Self {
-        Self { kind, _busy: busy }
+    pub(crate) fn new(kind: AnswerKind, busy: Busy, entry: Option<Rc<Entry>>) -> Self {
+        Self { kind, _busy: busy, _entry: entry }
     }
 }
 
@@ -272,6 +180,16 @@ pub(crate) enum AnswerKind {
     Fixed(Option<Bytes>),
     Endpoint(EndpointBody),
     File(FileBody, Ticket),
+}
+
+impl AnswerKind {
+    /// How many bytes an answer of our own has.
+    pub(crate) fn length(&self) -> u64 {
+        match self {
+            Self::Fixed(Some(bytes)) => bytes.len() as u64,
+            _ => 0,
+        }
+    }
 }
 
 /// The body of an endpoint's answer; gives the connection back when it has ended.
@@ -326,11 +244,12 @@ impl EndpointBody {
         let Some(Running { mut ticket, connection, ends_with_status }) = self.running.take() else {
             return;
         };
+        ticket.complete();
         if ends_with_status {
-            ticket.fail();
+            ticket.said_failed();
         }
-        if let Some(endpoint) = &ticket.endpoint {
-            ticket.did_well();
+        ticket.did_well();
+        if let Some(endpoint) = ticket.endpoint() {
             endpoint.give_back(connection, &self.worker.limits);
         }
     }
@@ -342,7 +261,7 @@ impl EndpointBody {
         {
             running.ends_with_status = false;
             if translate::grpc_failed(trailers) != Some(false) {
-                running.ticket.fail();
+                running.ticket.said_failed();
             }
         }
     }
@@ -362,18 +281,26 @@ impl Body for AnswerBody {
             }
             AnswerKind::File(file, ticket) => match file.next() {
                 Some(Err(error)) => {
-                    ticket.fail();
+                    ticket.fail(Outcome::ProxyFailed);
                     Poll::Ready(Some(Err(BodyError::File(error))))
                 }
-                next => {
-                    Poll::Ready(next.map(|bytes| bytes.map(Frame::data).map_err(BodyError::File)))
+                Some(Ok(bytes)) => {
+                    ticket.sends(bytes.len());
+                    if file.left() == 0 {
+                        ticket.complete();
+                    }
+                    Poll::Ready(Some(Ok(Frame::data(bytes))))
                 }
+                None => Poll::Ready(None),
             },
             AnswerKind::Endpoint(body) => {
                 let poll = body.poll_incoming(context);
                 match &poll {
                     Poll::Ready(None) => body.end(),
                     Poll::Ready(Some(Ok(frame))) => {
+                        if let (Some(running), Some(data)) = (&mut body.running, frame.data_ref()) {
+                            running.ticket.sends(data.len());
+                        }
                         if let Some(trailers) = frame.trailers_ref() {
                             body.note_trailers(trailers);
                         }
@@ -384,7 +311,7 @@ impl Body for AnswerBody {
                             if connection.counts_as_failure(error) {
                                 ticket.broke_off(&body.worker.limits);
                             } else {
-                                ticket.fail();
+                                ticket.fail(Outcome::EndpointReset);
                             }
                         }
                     }

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Mutex, sync::PoisonError, time::Duration};
 
 use tidegate_types::{
-    Epoch, Scope,
+    Buckets, Epoch, Mark, Scope,
     data_plane::{Health, ProxyTable, Refusal, Request, Response, ServedTable, Traffic},
 };
 use tokio::{
@@ -106,6 +106,18 @@ impl Client {
     pub async fn build(&self) -> Result<String, ClientError> {
         match self.call(&Request::Build).await? {
             Response::Build(build) => Ok(build),
+            other => Err(self.unexpected(&other)),
+        }
+    }
+
+    /// The buckets of a scope that were closed after the one that was read last.
+    pub async fn buckets(
+        &self,
+        scope: &Scope,
+        after: Option<Mark>,
+    ) -> Result<Buckets, ClientError> {
+        match self.call(&Request::Buckets { scope: scope.clone(), after }).await? {
+            Response::Buckets(buckets) => Ok(buckets),
             other => Err(self.unexpected(&other)),
         }
     }

@@ -151,6 +151,23 @@ pub(crate) async fn watch_certificates(control: Arc<Control>) {
     }
 }
 
+/// Closes a bucket at the end of each step of time, by a clock that nobody sets, until a successor
+/// does.
+pub(crate) async fn close_buckets(control: Arc<Control>, step: Duration) {
+    let mut tick = tokio::time::interval(step.max(Duration::from_millis(1)));
+    // Steps that were missed are one long one: what was counted in which of them is not known.
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    tick.tick().await;
+    loop {
+        tick.tick().await;
+        let mut meters = control.lock_meters();
+        if control.is_succeeded() {
+            return;
+        }
+        meters.close_bucket(Instant::now());
+    }
+}
+
 /// Answers the lines of one connection until it closes, or a successor serves. Whoever is hung up on
 /// finds the successor when it connects again.
 async fn converse(control: Arc<Control>, stream: UnixStream) {
@@ -190,8 +207,15 @@ async fn answer(control: &Control, request: Request) -> Option<Response> {
         Request::Publish(table) => control.in_charge().await?.publish(table).await,
         Request::Remove(scope) => control.in_charge().await?.remove(&scope).await,
         Request::Tables => Response::Tables(control.in_charge().await?.tables()),
-        Request::Traffic(_) | Request::Health(_) if control.is_succeeded() => return None,
+        Request::Traffic(_) | Request::Health(_) | Request::Buckets { .. }
+            if control.is_succeeded() =>
+        {
+            return None;
+        }
         Request::Traffic(scope) => Response::Traffic(control.lock_meters().read(&scope)),
+        Request::Buckets { scope, after } => {
+            Response::Buckets(control.lock_meters().buckets(&scope, after))
+        }
         Request::Health(scope) => Response::Health(
             control.watch.lock().unwrap_or_else(PoisonError::into_inner).read(&scope),
         ),

@@ -20,7 +20,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use rustix::net::{RecvFlags, recv};
-use tidegate_types::{Protocol, RouteRule};
+use tidegate_types::{InstanceId, Protocol, RouteRule};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -28,13 +28,14 @@ use tokio::{
 };
 
 use crate::{
+    access_log::Sink,
     backend::Backend,
     clock,
     endpoint_http2::{Pool, Stream},
     gate::Gate,
     health::{Cause, Health},
     limits::Limits,
-    meter::Gauge,
+    meter::{Gauge, UnansweredMeter},
     mirror::Mirror,
     request_body::RequestBody,
     visitor::Visitors,
@@ -47,7 +48,9 @@ pub(crate) struct LocalTable {
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
     /// What limits the requests to all routes.
     pub(crate) gate: Option<Arc<Gate>>,
-    pub(crate) unanswered: Option<Arc<Gauge>>,
+    /// Where requests leave lines.
+    pub(crate) access_log: Option<Rc<Sink>>,
+    pub(crate) unanswered: Option<Arc<UnansweredMeter>>,
     /// Visitors are known by a cookie on one of the routes: it is kept from all endpoints.
     pub(crate) gives_cookies: bool,
 }
@@ -66,6 +69,7 @@ pub(crate) struct LocalRoute {
 /// An instance that takes requests, with this worker's unused connections to it.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
+    pub(crate) instance: InstanceId,
     address: SocketAddr,
     /// Over all workers.
     counted: Arc<Gauge>,
@@ -80,12 +84,14 @@ pub(crate) struct Endpoint {
 
 impl Endpoint {
     pub(crate) fn new(
+        instance: InstanceId,
         address: SocketAddr,
         protocol: Protocol,
         counted: Arc<Gauge>,
         health: Arc<Health>,
     ) -> Self {
         Self {
+            instance,
             address,
             counted,
             in_flight: Cell::new(0),

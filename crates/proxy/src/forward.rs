@@ -8,10 +8,11 @@ use hyper::{
     body::Incoming,
     upgrade::{self, OnUpgrade},
 };
-use tidegate_types::RouteRule;
+use tidegate_types::{Outcome, RouteRule};
 
 use crate::{
-    answer::{AnswerBody, AnswerKind, EndpointBody, Own, Running, Ticket, wants_json},
+    access_log::Entry as LogEntry,
+    answer::{AnswerBody, AnswerKind, EndpointBody, Own, Running, wants_json},
     backend::{Backend, Destination},
     clock,
     connection::{Busy, Client},
@@ -20,9 +21,11 @@ use crate::{
     files::Site,
     gate::{Entry, Place as Waiting, Slot},
     head::{self, Origin},
+    meter::NotAnswered,
     pick::{self, Random},
     request_body::{RequestBody, Source},
     routing::{self, Stripped},
+    ticket::Ticket,
     translate, upgrade as websocket,
     visitor::{self, Visitor},
 };
@@ -37,27 +40,42 @@ const STAND_IN: &str = "stable";
 pub(crate) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Response<AnswerBody> {
     let busy = Busy::new(&client.activity);
     let json = wants_json(&request);
-    let (own, detail) = match exchange(&client, request).await {
-        Ok(response) => return finish(&client, response, busy),
+    let sink = client.scope.table().access_log.clone();
+    let entry =
+        sink.map(|sink| LogEntry::new(&sink, &request, client.peer.ip(), &client.worker.random));
+    let (own, detail) = match exchange(&client, entry.as_ref(), request).await {
+        Ok(response) => return finish(&client, response, busy, entry),
         Err(Refused::Own(own)) => (own, None),
         Err(Refused::Malformed(detail)) => (Own::BadRequest, Some(detail)),
     };
-    let of_nobody = matches!(
-        own,
-        Own::NoRoute
-            | Own::NoSuchRevision
-            | Own::NobodyReady
-            | Own::GatewayFull
-            | Own::GatewayTimeout
-    );
-    if of_nobody && let Some(unanswered) = &client.scope.table().unanswered {
-        unanswered.add(client.worker.index);
+    let nobody = match own {
+        Own::NoRoute => Some(NotAnswered::NoRoute),
+        Own::NoSuchRevision => Some(NotAnswered::NoSuchRevision),
+        Own::NobodyReady => Some(NotAnswered::NobodyReady),
+        Own::GatewayFull | Own::GatewayTimeout => Some(NotAnswered::Overloaded),
+        _ => detail.is_some().then_some(NotAnswered::Malformed),
+    };
+    if let (Some(nobody), Some(unanswered)) = (nobody, &client.scope.table().unanswered) {
+        unanswered.add(client.worker.index, nobody);
     }
-    finish(&client, own.answer(json, detail.as_deref()), busy)
+    let response = own.answer(json, detail.as_deref());
+    if let Some(entry) = &entry {
+        let bytes = response.body().length();
+        entry.answered_by_us(own.reason(), bytes);
+    }
+    finish(&client, response, busy, entry)
 }
 
-fn finish(client: &Client, response: Response<AnswerKind>, busy: Busy) -> Response<AnswerBody> {
-    let mut response = response.map(|kind| AnswerBody::new(kind, busy));
+fn finish(
+    client: &Client,
+    response: Response<AnswerKind>,
+    busy: Busy,
+    entry: Option<Rc<LogEntry>>,
+) -> Response<AnswerBody> {
+    if let Some(entry) = &entry {
+        entry.answered(response.status());
+    }
+    let mut response = response.map(|kind| AnswerBody::new(kind, busy, entry));
     if client.http2 {
         // There, a connection is closed with a message of its own.
         response.headers_mut().remove(CONNECTION);
@@ -87,6 +105,7 @@ impl From<Own> for Refused {
 
 async fn exchange(
     client: &Rc<Client>,
+    entry: Option<&Rc<LogEntry>>,
     mut request: Request<Incoming>,
 ) -> Result<Response<AnswerKind>, Refused> {
     let started = Instant::now();
@@ -104,6 +123,7 @@ async fn exchange(
     let asked_for = request.headers().get(head::REVISION).cloned();
     let mut search = Search {
         client,
+        entry,
         started,
         host: &host,
         path: asked.path(),
@@ -113,9 +133,11 @@ async fn exchange(
         tried: Vec::new(),
         failed: Vec::new(),
         broke_off: false,
+        fault: Outcome::EndpointConnect,
     };
     let table = client.scope.table();
     let route = search.route(&table).ok_or(Own::NoRoute)?;
+    let uri = stripped(&route.rule, &request).map_err(Refused::Malformed)?;
     let worker = &client.worker;
     let new = || worker.random.next();
     search.visitor = route
@@ -134,13 +156,11 @@ async fn exchange(
     };
     let target = match search.next().await? {
         Target::Files(backend, site) => {
-            let stripped = stripped(&route.rule, &request).map_err(Refused::Malformed)?;
-            let ticket = Ticket::new(worker, backend, None, started).within(place_in_scope);
-            return Ok(introduced(site.answer(&request, &stripped, ticket)));
+            let ticket = Ticket::new(worker, backend, None, started, entry).within(place_in_scope);
+            return Ok(introduced(site.answer(&request, &uri, ticket)));
         }
         target @ Target::Endpoint(..) => target,
     };
-    let uri = stripped(&route.rule, &request).map_err(Refused::Malformed)?;
     if table.gives_cookies {
         visitor::remove_cookie(request.headers_mut());
     }
@@ -149,6 +169,9 @@ async fn exchange(
     let peer = client.peer.ip();
     let place = Place { uri, host: host.clone(), peer, secure: client.secure, websocket };
     let outgoing = outgoing(request, place, &worker.random);
+    if let Some(entry) = entry {
+        entry.sent_as(outgoing.headers());
+    }
     if let (Some(mirror), false) = (&route.mirror, websocket) {
         mirror.send(worker, search.staying_with.as_ref(), &outgoing);
     }
@@ -235,7 +258,7 @@ fn respond(
     client_upgrade: Option<OnUpgrade>,
 ) -> Result<Response<AnswerKind>, Refused> {
     if let Err(own) = to_client(&mut answer, client_upgrade.is_some()) {
-        ticket.fail();
+        ticket.fail(Outcome::EndpointMalformed);
         return Err(own.into());
     }
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS
@@ -249,13 +272,12 @@ fn respond(
         return Ok(answer.map(|_| AnswerKind::Fixed(None)));
     }
     let grpc = connection.is_http2() && translate::is_grpc(answer.headers());
-    let failed = answer.status().is_server_error()
-        || grpc && translate::grpc_failed(answer.headers()) == Some(true);
-    if failed {
-        ticket.fail();
+    let said = if grpc { translate::grpc_failed(answer.headers()) } else { Some(false) };
+    if said == Some(true) {
+        ticket.said_failed();
     }
     // What says how it went already, says nothing at its end.
-    let ends_with_status = grpc && translate::grpc_failed(answer.headers()).is_none();
+    let ends_with_status = said.is_none();
     let worker = Rc::clone(&client.worker);
     Ok(answer.map(|incoming| {
         let running = Running { ticket, connection, ends_with_status };
@@ -298,6 +320,7 @@ enum Found {
 /// Looks for somebody who answers a request.
 struct Search<'a> {
     client: &'a Rc<Client>,
+    entry: Option<&'a Rc<LogEntry>>,
     started: Instant,
     host: &'a HeaderValue,
     path: &'a str,
@@ -312,6 +335,8 @@ struct Search<'a> {
     failed: Vec<Rc<Backend>>,
     /// Somebody took the request and did not answer it.
     broke_off: bool,
+    /// What became of the last attempt.
+    fault: Outcome,
 }
 
 impl Search<'_> {
@@ -371,11 +396,13 @@ impl Search<'_> {
                     backend,
                     Some(Rc::clone(&endpoint)),
                     self.started,
+                    self.entry,
                 );
                 return Ok(Found::Target(Target::Endpoint(endpoint, ticket.at(slot))));
             }
             // Its failure is counted even when another revision answers in its place.
-            Ticket::new(&self.client.worker, Rc::clone(&backend), None, self.started).fail();
+            Ticket::new(&self.client.worker, Rc::clone(&backend), None, self.started, self.entry)
+                .fail(self.fault);
             self.staying_with = None;
             self.failed.push(backend);
         }
@@ -383,7 +410,8 @@ impl Search<'_> {
 
     /// The revision has no room for it, which is a failure of its own.
     fn turned_away(&self, backend: Rc<Backend>, own: Own) -> Refused {
-        Ticket::new(&self.client.worker, backend, None, self.started).fail();
+        Ticket::new(&self.client.worker, backend, None, self.started, self.entry)
+            .fail(Outcome::ProxyOverloaded);
         own.into()
     }
 
@@ -435,6 +463,26 @@ impl Search<'_> {
         route.backends.iter().find(former).map(Rc::clone).ok_or_else(|| self.nobody())
     }
 
+    /// Opens a connection. How long that takes is only of interest to whoever writes it down.
+    async fn connect(&self, endpoint: &Endpoint) -> std::io::Result<Connection> {
+        let limits = &self.client.worker.limits;
+        let Some(entry) = self.entry else {
+            return endpoint.connect(limits).await;
+        };
+        let begun = Instant::now();
+        let connected = endpoint.connect(limits).await;
+        entry.connected(begun.elapsed());
+        connected
+    }
+
+    /// It is tried elsewhere.
+    fn discard(&self, ticket: Ticket) {
+        if let Some(entry) = self.entry {
+            entry.retried();
+        }
+        ticket.discard();
+    }
+
     /// There is nobody left to ask. Whoever reads that nobody was ready may send it again.
     fn nobody(&self) -> Refused {
         if self.broke_off { Own::BadGateway.into() } else { Own::NobodyReady.into() }
@@ -469,18 +517,22 @@ impl Search<'_> {
             let is_new = idle.is_none();
             let connected = match idle {
                 Some(connection) => Ok(connection),
-                None => endpoint.connect(limits).await,
+                None => self.connect(&endpoint).await,
             };
             let mut connection = match connected {
                 Ok(connection) => connection,
                 Err(error) => {
                     tracing::debug!(%error, "an endpoint refused a connection");
+                    self.fault = match error.kind() {
+                        std::io::ErrorKind::TimedOut => Outcome::EndpointConnectTimeout,
+                        _ => Outcome::EndpointConnect,
+                    };
                     // Who refuses has no work with it. Who is too busy to accept has.
                     if error.kind() == std::io::ErrorKind::TimedOut && !self.may_repeat(&ticket) {
-                        ticket.fail();
+                        ticket.fail(self.fault);
                         return Err(self.nobody());
                     }
-                    ticket.discard();
+                    self.discard(ticket);
                     self.tried.push(endpoint);
                     target = self.next().await?;
                     continue;
@@ -491,6 +543,7 @@ impl Search<'_> {
                 // answer.
                 connection.detach();
             }
+            ticket.reads(source.as_ref());
             let copy = (resends > 0 || http2).then(|| copy_of(&request));
             if http2 {
                 if let Some(source) = &source {
@@ -507,6 +560,7 @@ impl Search<'_> {
                         source.stop_keeping();
                     }
                     ticket.backend().has_answered(&endpoint, response.status(), limits);
+                    ticket.answered(response.status());
                     return Ok((response, ticket, connection));
                 }
                 Sent::Unsent(unsent) => {
@@ -519,6 +573,7 @@ impl Search<'_> {
                     only_new = true;
                 }
                 Sent::Refused(refusal) => {
+                    self.fault = Outcome::EndpointReset;
                     // Who ends has no work with it. Who is too busy to take it has.
                     let may_repeat = match refusal {
                         Refusal::Connection => {
@@ -529,22 +584,26 @@ impl Search<'_> {
                     };
                     let again = || once_more(copy, source.as_ref());
                     let Some(copy) = may_repeat.then(again).flatten() else {
-                        ticket.fail();
+                        ticket.fail(Outcome::EndpointReset);
                         return Err(Own::NobodyReady.into());
                     };
                     refusals -= 1;
                     request = copy;
-                    ticket.discard();
+                    self.discard(ticket);
                     // By the same one too: it said so of this request, or of this connection.
                     target = self.next().await?;
                     continue;
                 }
                 Sent::Broken(_) if source.as_ref().is_some_and(|source| source.has_failed()) => {
-                    // The client broke off, which is nobody's failure here.
-                    ticket.discard();
+                    ticket.fail(Outcome::ClientReset);
                     return Err(Own::BadRequest.into());
                 }
                 Sent::Broken(error) => {
+                    self.fault = if error.is_parse() {
+                        Outcome::EndpointMalformed
+                    } else {
+                        Outcome::EndpointReset
+                    };
                     // A connection that was kept may have been closed before, unless that was
                     // looked at.
                     if (is_new || !repeatable) && connection.counts_as_failure(&error) {
@@ -552,7 +611,7 @@ impl Search<'_> {
                     }
                     let Some(copy) = copy.filter(|_| resends > 0 && self.may_repeat(&ticket))
                     else {
-                        ticket.fail();
+                        ticket.fail(self.fault);
                         return Err(Own::BadGateway.into());
                     };
                     resends -= 1;
@@ -560,15 +619,19 @@ impl Search<'_> {
                     request = copy;
                     only_new = true;
                 }
+                Sent::TimedOut if source.as_ref().is_some_and(|source| source.is_waiting()) => {
+                    ticket.fail(Outcome::ClientTimeout);
+                    return Err(Own::Unfinished.into());
+                }
                 Sent::TimedOut => {
                     // The others on it may wait for the same reason in vain.
                     connection.leave();
                     ticket.backend().has_failed(&endpoint, limits);
-                    ticket.fail();
+                    ticket.fail(Outcome::EndpointTimeout);
                     return Err(Own::Timeout.into());
                 }
             }
-            ticket.discard();
+            self.discard(ticket);
             if is_new {
                 self.tried.push(endpoint);
             }
@@ -608,7 +671,8 @@ enum Sent {
     Unsent(Request<RequestBody>),
     /// The endpoint said that it did not process it.
     Refused(Refusal),
-    /// The connection broke before there was an answer, or the endpoint broke off this request.
+    /// The connection broke before there was an answer, what came was none, or the endpoint broke
+    /// off this request.
     Broken(hyper::Error),
     TimedOut,
 }

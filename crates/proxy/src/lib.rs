@@ -8,6 +8,7 @@
 //! single-threaded runtime, its own copy of every table and its own connections to the endpoints;
 //! workers share nothing on the path of a request but counters of which each writes its own part.
 
+mod access_log;
 mod answer;
 mod backend;
 mod budget;
@@ -30,12 +31,14 @@ mod hand_over;
 mod head;
 mod health;
 mod http2;
+mod ledger;
 mod limits;
 mod line;
 mod live;
 mod lock;
 mod meter;
 mod meters;
+mod metrics;
 mod mirror;
 mod path;
 mod pick;
@@ -47,6 +50,7 @@ mod routing;
 mod run;
 mod store;
 mod table;
+mod ticket;
 mod tls;
 mod translate;
 mod upgrade;

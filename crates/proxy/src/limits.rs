@@ -58,6 +58,13 @@ pub struct Limits {
     pub http2_streams: u32,
     /// How long the counters of a revision are kept when nothing names it any more.
     pub counters_kept: Duration,
+    /// How long a step of time is for which is counted by itself.
+    pub bucket: Duration,
+    /// How many of these steps are kept for readers.
+    pub buckets_kept: usize,
+    /// How much they may hold together: one for each step, each revision that was asked in it, and
+    /// each part of its histograms. A part takes 16 bytes.
+    pub buckets_size: usize,
 }
 
 impl Limits {
@@ -98,6 +105,9 @@ impl Default for Limits {
             mirrored: 64,
             http2_streams: 128,
             counters_kept: Duration::from_mins(10),
+            bucket: Duration::from_secs(10),
+            buckets_kept: 360,
+            buckets_size: 500_000,
         }
     }
 }

@@ -8,10 +8,11 @@ use std::{
 use tidegate_types::{InstanceId, Protocol, RevisionId, RouteRule};
 
 use crate::{
+    access_log::Policy,
     files::Site,
     gate::Gate,
     health::Health,
-    meter::{Gauge, RevisionMeter},
+    meter::{Gauge, RevisionMeter, UnansweredMeter},
 };
 
 /// All routes of a scope, in the order in which they are tried.
@@ -22,8 +23,10 @@ pub(crate) struct LiveTable {
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
     /// What limits the requests to all routes.
     pub(crate) gate: Option<Arc<Gate>>,
+    /// Where requests leave lines, and which.
+    pub(crate) access_log: Option<Policy>,
     /// Requests that no revision answered.
-    pub(crate) unanswered: Option<Arc<Gauge>>,
+    pub(crate) unanswered: Option<Arc<UnansweredMeter>>,
 }
 
 impl LiveTable {

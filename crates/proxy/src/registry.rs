@@ -70,6 +70,17 @@ impl Registry {
         }
     }
 
+    /// Where what is counted can be read, with the scopes that are shown there.
+    pub(crate) fn metrics(&self) -> BTreeMap<SocketAddr, Vec<Scope>> {
+        let mut addresses: BTreeMap<_, Vec<Scope>> = BTreeMap::new();
+        for (scope, served) in &self.scopes {
+            if let Some(address) = served.table.gateway.metrics {
+                addresses.entry(address).or_default().push(scope.clone());
+            }
+        }
+        addresses
+    }
+
     /// The counters, which can be read while a table is being published.
     pub(crate) fn meters(&self) -> Arc<Mutex<Meters>> {
         Arc::clone(&self.meters)

@@ -24,6 +24,9 @@ pub(crate) struct Source {
     last: Cell<Instant>,
     /// The client broke off.
     failed: Cell<bool>,
+    /// The next part was asked for and has not come yet.
+    waiting: Cell<bool>,
+    bytes: Cell<u64>,
     /// Grows when the body is sent again: whoever sent it before gets no more of it.
     turn: Cell<u32>,
     /// Something of it has been asked for.
@@ -53,6 +56,16 @@ impl Source {
     /// Whether the client broke off.
     pub(crate) fn has_failed(&self) -> bool {
         self.failed.get()
+    }
+
+    /// Whether it is the client for whom everybody waits.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiting.get()
+    }
+
+    /// How much of it has come.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.get()
     }
 
     /// What comes in is kept, so that it can be sent again, if nothing has come in before.
@@ -125,6 +138,8 @@ impl RequestBody {
             incoming: RefCell::new(incoming),
             last: Cell::new(Instant::now()),
             failed: Cell::new(false),
+            waiting: Cell::new(false),
+            bytes: Cell::new(0),
             turn: Cell::new(0),
             begun: Cell::new(false),
             kept: RefCell::new(None),
@@ -168,10 +183,13 @@ impl Body for RequestBody {
         }
         source.begun.set(true);
         let poll = Pin::new(&mut *source.incoming.borrow_mut()).poll_frame(context);
+        source.waiting.set(poll.is_pending());
         if let Poll::Ready(frame) = &poll {
             source.last.set(Instant::now());
             match frame {
                 Some(Ok(frame)) => {
+                    let more = frame.data_ref().map_or(0, Bytes::len) as u64;
+                    source.bytes.set(source.bytes.get() + more);
                     source.note(frame);
                     this.next += 1;
                 }

@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
 };
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -13,10 +14,14 @@ use crate::{
     hand_over::{self, Charge, Link, Parting},
     limits::Limits,
     lock::{Lock, LockError},
+    metrics,
     registry::Registry,
     visitor::Key,
     worker::{self, Threads},
 };
+
+/// How long the end of a proxy waits for the last lines of access logs to be written.
+const LOG_GRACE: Duration = Duration::from_secs(2);
 
 /// How a proxy is run.
 #[derive(Debug, Clone)]
@@ -103,26 +108,31 @@ pub fn run_with(options: Options, limits: Limits) -> Result<(), Error> {
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;
     let threads = worker::start(workers.max(1), &limits, visitors).map_err(Error::Start)?;
     let registry = Registry::new(home.clone(), threads.handles(), &limits);
-    let (outcome, charge) = runtime.block_on(async {
+    let bucket = limits.bucket;
+    let (outcome, control) = runtime.block_on(async {
         let started = async {
             // First of all: a signal in the middle of taking over is heard after it.
             let signals = Signals::new().map_err(Error::Start)?;
-            Ok((start(lock, &home, &socket, registry).await?, signals))
+            Ok((start(lock, &home, &socket, registry, bucket).await?, signals))
         };
         match started.await {
-            Ok((control, signals)) => {
-                let outcome = live(&control, &threads, signals).await;
-                (outcome, control.registry.lock().await.leave())
-            }
+            Ok((control, signals)) => (live(&control, &threads, signals).await, Some(control)),
             Err(error) => (Err(error), None),
         }
     });
     runtime.shutdown_background();
     let joined = threads.join();
-    // The socket is the successor's, if there is one.
-    if let Some(charge) = charge {
-        remove_socket(&socket);
-        drop(charge);
+    if let Some(control) = control {
+        let logs = control.lock_meters().take_logs();
+        let charge = control.registry.blocking_lock().leave();
+        // With it go the tables, which keep the logs open.
+        drop(control);
+        logs.finish(LOG_GRACE);
+        // The socket is the successor's, if there is one.
+        if let Some(charge) = charge {
+            remove_socket(&socket);
+            drop(charge);
+        }
     }
     outcome?;
     joined.map_err(|()| Error::Worker)
@@ -134,6 +144,7 @@ async fn start(
     home: &Path,
     socket: &Path,
     mut registry: Registry,
+    bucket: Duration,
 ) -> Result<Arc<Control>, Error> {
     let (charge, predecessor) = match lock {
         Some(lock) => {
@@ -153,6 +164,8 @@ async fn start(
     // Goes on while requests in flight end, so that what still drains can be asked.
     tokio::spawn(control::serve(Arc::clone(&control), listener));
     tokio::spawn(control::watch_certificates(Arc::clone(&control)));
+    tokio::spawn(control::close_buckets(Arc::clone(&control), bucket));
+    tokio::spawn(metrics::serve(Arc::clone(&control)));
     Ok(control)
 }
 

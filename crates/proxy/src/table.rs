@@ -52,6 +52,14 @@ pub(crate) fn check(table: &ProxyTable) -> Result<(), Refusal> {
             )));
         }
     }
+    if let Some(log) = &table.gateway.access_log
+        && !log.path.is_absolute()
+    {
+        return Err(invalid(format!(
+            "the access log {} is not an absolute path",
+            log.path.display()
+        )));
+    }
     let mut rules = BTreeSet::new();
     for route in &table.routes {
         let name = format!("route {}{}", route.rule.host.as_deref().unwrap_or(""), route.rule.path);

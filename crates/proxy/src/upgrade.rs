@@ -4,7 +4,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::task::spawn_local;
 
-use crate::{answer::Ticket, connection::Busy, worker::Upgraded};
+use crate::{connection::Busy, ticket::Ticket, worker::Upgraded};
 
 /// Carries bytes both ways until both sides have ended. The request stays in flight until then;
 /// it is counted when it was answered, since how long a `WebSocket` lives is no latency.
@@ -15,16 +15,18 @@ pub(crate) fn carry(
     upgraded: Upgraded,
     busy: Busy,
 ) {
+    ticket.complete();
     ticket.count();
     spawn_local(async move {
         let outcome = async {
             let (client, endpoint) = tokio::try_join!(client, endpoint)?;
             let (mut client, mut endpoint) = (TokioIo::new(client), TokioIo::new(endpoint));
-            tokio::io::copy_bidirectional(&mut client, &mut endpoint).await?;
-            Ok::<_, Box<dyn std::error::Error>>(())
+            let carried = tokio::io::copy_bidirectional(&mut client, &mut endpoint).await?;
+            Ok::<_, Box<dyn std::error::Error>>(carried)
         };
-        if let Err(error) = outcome.await {
-            tracing::debug!(error, "an upgraded connection broke");
+        match outcome.await {
+            Ok((received, sent)) => ticket.carried(received, sent),
+            Err(error) => tracing::debug!(error, "an upgraded connection broke"),
         }
         drop((ticket, upgraded, busy));
     });

@@ -24,6 +24,7 @@ use tokio::{
 };
 
 use crate::{
+    access_log::Sink,
     backend::{Backend, Destination},
     budget::Budget,
     clock,
@@ -226,6 +227,8 @@ pub(crate) struct Worker {
     /// Connections that were upgraded and have no HTTP any more.
     upgraded: Cell<usize>,
     draining: watch::Sender<bool>,
+    /// What is still in flight is not waited for any longer.
+    cut_off: Cell<bool>,
     closing: watch::Sender<bool>,
     workers: Vec<Handle>,
 }
@@ -245,6 +248,7 @@ impl Worker {
             next_connection: Cell::new(0),
             upgraded: Cell::new(0),
             draining: watch::Sender::new(false),
+            cut_off: Cell::new(false),
             closing: watch::Sender::new(false),
             workers,
         }
@@ -253,6 +257,11 @@ impl Worker {
     /// Whether the proxy is about to end, so that connections should not be used any longer.
     pub(crate) fn is_draining(&self) -> bool {
         *self.draining.borrow()
+    }
+
+    /// Whether requests end because the proxy does.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.cut_off.get()
     }
 
     /// Whether an answer on a connection of this scope should be its last.
@@ -337,6 +346,7 @@ impl Worker {
                 next_sweep = now + self.sweep_interval();
             }
         }
+        self.cut_off.set(true);
         let left = self.open.borrow().len() + self.upgraded.get();
         tracing::warn!(connections = left, "closed before their requests had ended");
     }
@@ -403,6 +413,7 @@ impl Worker {
             let known = endpoints.get(&key).and_then(Weak::upgrade);
             known.unwrap_or_else(|| {
                 let new = Rc::new(Endpoint::new(
+                    live.instance.clone(),
                     live.address,
                     live.protocol,
                     Arc::clone(&live.in_flight),
@@ -442,6 +453,7 @@ impl Worker {
             routes,
             tls: live.tls.clone(),
             gate: live.gate.clone(),
+            access_log: live.access_log.as_ref().map(|policy| Sink::new(scope, policy)),
             unanswered: live.unanswered.clone(),
             gives_cookies,
         }

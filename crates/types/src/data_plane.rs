@@ -8,8 +8,8 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Counters, Duration, Epoch, Gateway, HealthCheck, InstanceId, Probe, Protocol, RevisionId,
-    RouteRule, Scope, Share,
+    Buckets, Counted, Counters, Duration, Epoch, Gateway, HealthCheck, InstanceId, Mark, Probe,
+    Protocol, RevisionId, RouteRule, Run, Scope, Share, Unanswered,
 };
 
 /// The whole routing of one scope with its endpoints.
@@ -146,6 +146,13 @@ pub enum Request {
     Traffic(Scope),
     /// How the instances of a scope are, and who waits for them.
     Health(Scope),
+    /// The buckets of a scope that were closed after the one that was read last.
+    Buckets {
+        /// The scope.
+        scope: Scope,
+        /// None to be given all that are kept.
+        after: Option<Mark>,
+    },
     /// End: stop listening, let requests in flight end, exit.
     Shutdown,
     /// Which build it is.
@@ -180,13 +187,15 @@ pub enum Response {
     Traffic(Traffic),
     /// The instances and the queues.
     Health(Health),
+    /// The buckets.
+    Buckets(Buckets),
     /// Names the executable from which the proxy runs: two runs of the same file have the same.
     Build(String),
     /// The scopes that are served. With it come the lock of the home, the control socket, and the
     /// listening sockets of the scopes that are said to have one, in this order.
     HandedOver(Vec<HandedOver>),
-    /// What the predecessor counted in all scopes, and has in flight.
-    Inherited(BTreeMap<Scope, Traffic>),
+    /// What the predecessor counted.
+    Inherited(Inheritance),
     /// Done.
     Done,
 }
@@ -239,15 +248,63 @@ pub enum Refusal {
     },
 }
 
-/// What was counted in one scope since the proxy started, by those whose place it took, too.
+/// What was counted in one scope since the run began, by all who took part in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traffic {
+    /// The run that counted. What another one counted before is no part of it.
+    #[serde(default)]
+    pub run: Run,
     /// By revision, also of revisions that are no longer routed to while they still drain.
     pub revisions: BTreeMap<RevisionId, Counters>,
     /// Requests in flight by instance, upgraded connections included; no entry means none.
     pub in_flight: BTreeMap<InstanceId, u64>,
-    /// Requests that no revision answered: no route, or nobody ready.
-    pub unanswered: u64,
+    /// Requests that no revision answered.
+    #[serde(default)]
+    pub unanswered: Unanswered,
+}
+
+/// What a predecessor counted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inheritance {
+    /// In all scopes, with what is still in flight there.
+    pub traffic: BTreeMap<Scope, Traffic>,
+    /// The first time only: from then on its successor closes the buckets, of what both count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<HandedLedger>,
+}
+
+/// The buckets of a run that goes on in another process.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandedLedger {
+    /// The run.
+    pub run: Run,
+    /// How long it has lasted.
+    pub age: Duration,
+    /// The steps that are kept, in order. The last ends now: all that is in the traffic that comes
+    /// with it is in one of them.
+    pub closed: Vec<ClosedStep>,
+}
+
+/// A step of time that is over.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClosedStep {
+    /// One more than that of the step before.
+    pub number: u64,
+    /// When it began, from the beginning of the run.
+    pub from: Duration,
+    /// When it ended.
+    pub to: Duration,
+    /// What was counted in it; no entry means nothing.
+    pub scopes: BTreeMap<Scope, CountedInScope>,
+}
+
+/// What one scope counted in one step of time.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CountedInScope {
+    /// By revision, without those that nobody asked.
+    pub revisions: BTreeMap<RevisionId, Counted>,
+    /// Requests that no revision answered.
+    pub unanswered: Unanswered,
 }
 
 /// How the proxy sees the instances of a scope, and who waits for them.

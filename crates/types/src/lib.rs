@@ -4,6 +4,8 @@
 //! or a socket; what is persisted or sent between processes is serialised with
 //! `serde` exactly as written here.
 
+mod bucket;
+mod counters;
 pub mod data_plane;
 mod duration;
 mod evidence;
@@ -11,6 +13,7 @@ mod guard;
 mod histogram;
 mod identifier;
 mod observation;
+mod outcome;
 mod plan;
 mod release;
 mod revision;
@@ -18,10 +21,12 @@ mod route;
 mod share;
 mod timestamp;
 
+pub use bucket::{Bucket, Buckets, Counted, Mark, Run, Unanswered};
+pub use counters::Counters;
 pub use duration::{Duration, InvalidDuration};
-pub use evidence::{Counters, GuardReading, Sample, Verdict};
+pub use evidence::{GuardReading, Sample, Verdict};
 pub use guard::{Condition, Guard, Quantile, WithoutEvidence};
-pub use histogram::Histogram;
+pub use histogram::{Histogram, InvalidHistogram};
 pub use identifier::{
     ComponentName, DeploymentId, Digest, EnvironmentName, InstanceId, InvalidName, InvalidScope,
     ProjectName, ReleaseId, RevisionId, Scope,
@@ -30,6 +35,7 @@ pub use observation::{
     InstanceFacts, InstanceFailure, InstanceState, LogLine, Observation, RevisionFacts, RouteFacts,
     RouteRefusal, WantedRevision, shortened,
 };
+pub use outcome::{Blame, Outcome, Outcomes};
 pub use plan::{DeploymentKind, Plan, PlannedRevision, Rollout, Step};
 pub use release::{Artifact, Release};
 pub use revision::{
@@ -37,8 +43,8 @@ pub use revision::{
     UnknownSignal, Workload,
 };
 pub use route::{
-    CertificateFiles, Concurrency, Gateway, Handling, Listen, Protocol, RouteEntry, RouteRule,
-    RouteTable, Sticky, Tls, WeightedRevision,
+    AccessLog, CertificateFiles, Concurrency, Gateway, Handling, Listen, Protocol, QueryLogging,
+    RouteEntry, RouteRule, RouteTable, Sticky, Tls, WeightedRevision,
 };
 pub use share::{InvalidShare, MoreThanAll, Share};
 pub use timestamp::{Epoch, Generation, Timestamp};

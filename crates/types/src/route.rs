@@ -17,6 +17,37 @@ pub struct Gateway {
     /// How many requests may be in flight at once; any number when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<Concurrency>,
+    /// Where what is counted can be read, as text for Prometheus; nowhere when absent.
+    #[serde(default)]
+    pub metrics: Option<SocketAddr>,
+    /// Where each request leaves a line; nowhere when absent.
+    #[serde(default)]
+    pub access_log: Option<AccessLog>,
+}
+
+/// A file in which requests leave a line of JSON each.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessLog {
+    /// The file; an absolute path.
+    pub path: PathBuf,
+    /// This share of the requests. Those that failed always leave a line.
+    pub sample: Share,
+    /// What is written of query strings.
+    #[serde(default)]
+    pub query: QueryLogging,
+}
+
+/// What is written of the query string of a request, in which there may be secrets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QueryLogging {
+    /// The names of its parameters without their values.
+    #[default]
+    Names,
+    /// All of it.
+    Keep,
+    /// Nothing.
+    Drop,
 }
 
 impl From<Listen> for Gateway {

@@ -109,10 +109,10 @@ fn judge(sandbox: &Sandbox, highest: Arc<AtomicU64>) -> Ongoing {
         let before = highest.load(SeqCst);
         // Who is hung up on asks again.
         let Ok(traffic) = runtime.block_on(client.traffic(&scope)) else { return before };
-        assert_eq!(traffic.unanswered, 0);
+        assert_eq!(traffic.unanswered.total(), 0);
         let counters = traffic.revisions.values();
-        assert!(counters.clone().all(|counters| counters.errors == 0));
-        let now = counters.map(|counters| counters.requests).sum();
+        assert!(counters.clone().all(|counters| counters.errors() == 0));
+        let now = counters.map(tidegate_types::Counters::requests).sum();
         assert!(now >= before, "{now} requests after {before}");
         highest.store(now, SeqCst);
         now

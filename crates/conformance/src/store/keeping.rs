@@ -92,7 +92,7 @@ pub async fn samples_are_kept_until_forgotten(place: &mut dyn Place) {
 
     let requests = async |revision: &RevisionId, since| {
         let samples = store.samples(id, revision, at(since)).await.unwrap();
-        let requests = samples.iter().map(|sample| sample.counters.requests);
+        let requests = samples.iter().map(|sample| sample.counters.requests());
         requests.collect::<Vec<_>>()
     };
     assert_eq!(requests(&api, i64::MIN).await, [1, 4, 3]);

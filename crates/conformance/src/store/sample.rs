@@ -93,5 +93,5 @@ pub fn release(id: &str, commit: &str, built_at: i64) -> Release {
 /// So many requests between two points in time.
 #[must_use]
 pub fn counted(from: i64, to: i64, requests: u64) -> Sample {
-    Sample { from: at(from), to: at(to), counters: Counters { requests, ..Counters::default() } }
+    Sample { from: at(from), to: at(to), counters: Counters::answered(requests, 0) }
 }

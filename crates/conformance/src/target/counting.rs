@@ -23,7 +23,7 @@ async fn count(harness: &dyn Harness, before: &mut Counted) {
     let now: Counted = traffic
         .revisions
         .into_iter()
-        .map(|(revision, counters)| (revision, (counters.requests, counters.errors)))
+        .map(|(revision, counters)| (revision, (counters.requests(), counters.errors())))
         .collect();
     for (revision, (requests, errors)) in &*before {
         let found = now.get(revision).copied().unwrap_or_default();

@@ -101,8 +101,8 @@ impl SimulatedTarget {
             let requests = if self.no_traffic.load(Ordering::Relaxed) { 0 } else { requests };
             let bad = self.bad.lock().unwrap().contains(&backend.revision);
             let counters = inside.counted.entry(backend.revision.clone()).or_default();
-            counters.requests += requests;
-            counters.errors += if bad { requests / 10 } else { 0 };
+            let errors = if bad { requests / 10 } else { 0 };
+            counters.merge(&Counters::answered(requests, errors));
             counters.latency.add(100, requests);
         }
     }

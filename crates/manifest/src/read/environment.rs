@@ -1,9 +1,13 @@
 //! Environments.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+};
 
 use tidegate_types::{
-    CertificateFiles, Condition, EnvironmentName, Gateway, Guard, Listen, Tls, WithoutEvidence,
+    AccessLog, CertificateFiles, Condition, EnvironmentName, Gateway, Guard, Listen, QueryLogging,
+    Tls, WithoutEvidence,
 };
 
 use super::{
@@ -57,6 +61,7 @@ fn read<'a>(
     let strategy = strategy::read(fields.node("strategy"), report);
     let rollback = fields.child("rollback");
     let tls = tls(&name, &fields, report);
+    let gateway = fields.child("gateway");
     let (when, guard_spans) = guards(&rollback, report);
     let values: Vec<&Entry> = fields.named("env").collect();
     let replicas: Vec<&Entry> = fields.named("replicas").collect();
@@ -66,7 +71,9 @@ fn read<'a>(
             gateway: Gateway {
                 listen: listen(&fields),
                 tls,
-                concurrency: concurrency::read(&fields.child("gateway")),
+                concurrency: concurrency::read(&gateway),
+                metrics: address(&gateway, "metrics"),
+                access_log: access_log(&gateway),
             },
             strategy: strategy.strategy.clone(),
             rollback: Rollback {
@@ -99,13 +106,27 @@ fn read<'a>(
 }
 
 fn listen(fields: &Fields<'_>) -> Listen {
-    let Some(text) = fields.text("listen") else {
-        return Listen::Automatic;
-    };
-    text.parse::<u16>()
-        .map(|port| (std::net::Ipv4Addr::LOCALHOST, port).into())
-        .or_else(|_| text.parse())
-        .map_or(Listen::Automatic, Listen::Address)
+    address(fields, "listen").map_or(Listen::Automatic, Listen::Address)
+}
+
+fn address(fields: &Fields<'_>, name: &str) -> Option<SocketAddr> {
+    let text = fields.text(name)?;
+    let port = text.parse::<u16>().map(|port| (Ipv4Addr::LOCALHOST, port).into());
+    port.or_else(|_| text.parse()).ok()
+}
+
+fn access_log(gateway: &Fields<'_>) -> Option<AccessLog> {
+    gateway.node("access_log")?;
+    let fields = gateway.child("access_log");
+    Some(AccessLog {
+        path: fields.value::<String>("path").into(),
+        sample: fields.value("sample"),
+        query: match fields.value::<String>("query").as_str() {
+            "keep" => QueryLogging::Keep,
+            "drop" => QueryLogging::Drop,
+            _ => QueryLogging::Names,
+        },
+    })
 }
 
 fn tls(name: &EnvironmentName, fields: &Fields<'_>, report: &mut Report<'_>) -> Option<Tls> {

@@ -405,9 +405,9 @@ pub(crate) const KEYS: &[Key] = &[
     Key::new(
         "environments.*.gateway",
         &[MAPPING],
-        "How the proxy takes the requests of the environment.",
+        "How the proxy takes the requests of the environment, and what it tells of them.",
     )
-    .example("{ concurrency: 1000 }"),
+    .example("{ concurrency: 1000, metrics: 9464 }"),
     Key::new(
         "environments.*.gateway.concurrency",
         &[integer(1, 1_000_000), MAPPING],
@@ -441,6 +441,54 @@ pub(crate) const KEYS: &[Key] = &[
     )
     .default("5s")
     .example("2s"),
+    Key::new(
+        "environments.*.gateway.metrics",
+        &[integer(1, 65535), Form::Scalar(Kind::Address)],
+        "Where Prometheus reads what is counted, at the path `/metrics`.",
+    )
+    .depends("it is not shown")
+    .details(
+        "A number alone is a port on 127.0.0.1. Environments that name the same address are shown \
+         together. Whoever reaches the address can read it.",
+    )
+    .example("127.0.0.1:9464"),
+    Key::new(
+        "environments.*.gateway.access_log",
+        &[MAPPING],
+        "A file in which each request leaves a line of JSON.",
+    )
+    .depends("no file is written")
+    .details(
+        "A file that was renamed or removed is begun anew within a second, so that any program can \
+         rotate it. When the disk is full, requests go on, and lines are lost and counted.",
+    )
+    .example("{ path: /var/log/shop.log, sample: 10%, query: drop }"),
+    Key::new(
+        "environments.*.gateway.access_log.path",
+        &[ABSOLUTE_PATH],
+        "The file, on the machine that serves.",
+    )
+    .required()
+    .example("/var/log/shop/access.log"),
+    Key::new(
+        "environments.*.gateway.access_log.sample",
+        &[SHARE],
+        "The share of the requests that leave a line.",
+    )
+    .default("100%")
+    .details("Requests that were answered with 500 and more, or not at all, always leave one.")
+    .example("10%"),
+    Key::new(
+        "environments.*.gateway.access_log.query",
+        &[choice(&["names", "keep", "drop"])],
+        "What is written of query strings, in which there may be secrets.",
+    )
+    .default("names")
+    .details(
+        "`names`: the names of the parameters without their values. `keep`: all of it. `drop`: \
+         nothing.",
+    )
+    .example("drop"),
     Key::new(
         "environments.*.strategy",
         &[choice(&STRATEGIES), MAPPING],

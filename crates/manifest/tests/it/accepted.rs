@@ -115,6 +115,8 @@ fn the_smallest_manifest_takes_all_requests() {
                     listen: Automatic,
                     tls: None,
                     concurrency: None,
+                    metrics: None,
+                    access_log: None,
                 },
                 strategy: BlueGreen {
                     canary: None,

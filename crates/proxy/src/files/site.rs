@@ -23,10 +23,7 @@ use super::{
     content_type,
     range::{self, Range},
 };
-use crate::{
-    answer::{AnswerKind, Ticket},
-    path,
-};
+use crate::{answer::AnswerKind, path, ticket::Ticket};
 
 /// A folder that is served.
 #[derive(Debug)]
@@ -73,12 +70,19 @@ impl Site {
             tracing::warn!(root = %self.root.display(), %error, "a file cannot be served");
             text(StatusCode::INTERNAL_SERVER_ERROR, "The file cannot be read.\n")
         });
-        if response.status().is_server_error() {
-            ticket.fail();
-        }
+        ticket.answered(response.status());
         response.map(|content| match content {
-            Content::Text(text) => AnswerKind::Fixed(text),
-            Content::File(file) => AnswerKind::File(file, ticket),
+            Content::Text(text) => {
+                ticket.sends(text.as_ref().map_or(0, Bytes::len));
+                ticket.complete();
+                AnswerKind::Fixed(text)
+            }
+            Content::File(file) => {
+                if file.left() == 0 {
+                    ticket.complete();
+                }
+                AnswerKind::File(file, ticket)
+            }
         })
     }
 

@@ -1,14 +1,17 @@
 //! The side that gives its place up.
 
-use std::sync::{
-    Arc,
-    atomic::{
-        AtomicBool,
-        Ordering::{Relaxed, SeqCst},
+use std::{
+    sync::{
+        Arc,
+        atomic::{
+            AtomicBool,
+            Ordering::{Relaxed, SeqCst},
+        },
     },
+    time::Instant,
 };
 
-use tidegate_types::data_plane::{Request, Response};
+use tidegate_types::data_plane::{Inheritance, Request, Response};
 use tokio::{sync::Notify, time::timeout};
 
 use super::{PATIENCE, sockets};
@@ -56,7 +59,7 @@ pub(crate) async fn give_way(control: &Control, mut conversation: Conversation) 
 
 /// Does what the successor says, until it has heard the last word or says nothing more.
 async fn follow(control: &Control, mut conversation: Conversation) {
-    let mut response = Response::Inherited(control.lock_meters().read_all());
+    let mut response = Response::Inherited(control.lock_meters().hand_on(Instant::now()));
     while conversation.say(&response).await.is_ok() {
         let Some(line) = conversation.line().await else {
             return;
@@ -64,7 +67,10 @@ async fn follow(control: &Control, mut conversation: Conversation) {
         // Looked at before anything is read.
         let over = control.parting.over.load(SeqCst);
         response = match serde_json::from_slice(line) {
-            Ok(Request::Inherit) => Response::Inherited(control.lock_meters().read_all()),
+            Ok(Request::Inherit) => {
+                let traffic = control.lock_meters().read_all();
+                Response::Inherited(Inheritance { traffic, ledger: None })
+            }
             Ok(Request::Publish(table)) => control.registry.lock().await.follow(table).await,
             Ok(Request::Remove(scope)) => control.registry.lock().await.forget(&scope).await,
             Ok(Request::Shutdown) => {

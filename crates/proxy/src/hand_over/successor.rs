@@ -1,7 +1,6 @@
 //! The side that takes the place.
 
 use std::{
-    collections::BTreeMap,
     io,
     net::TcpListener,
     os::{fd::OwnedFd, unix::net::UnixListener as StdUnixListener},
@@ -10,10 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidegate_types::{
-    Scope,
-    data_plane::{HandedOver, Request, Response, Traffic},
-};
+use tidegate_types::data_plane::{HandedOver, Inheritance, Request, Response};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     net::{UnixListener, UnixStream},
@@ -42,8 +38,8 @@ pub(crate) async fn take_over(
         Ok(()) => predecessor.inherit().await,
         Err(reason) => Err(io::Error::other(reason)),
     };
-    let traffic = match taken {
-        Ok(traffic) => traffic,
+    let inheritance = match taken {
+        Ok(inheritance) => inheritance,
         Err(error) => {
             registry.drain().await;
             // Not sooner: who gets the lock binds the addresses.
@@ -53,7 +49,7 @@ pub(crate) async fn take_over(
     };
     charge.lock.note_holder();
     let meters = registry.meters();
-    lock(&meters).inherit(traffic);
+    lock(&meters).inherit(inheritance, Instant::now());
     let (orders, inbox) = mpsc::channel(1);
     tokio::spawn(accompany(predecessor, inbox, meters));
     // The predecessor may not have been able to.
@@ -81,9 +77,9 @@ impl Predecessor {
     }
 
     /// Says that its place is taken; what it has counted by then.
-    async fn inherit(&mut self) -> io::Result<BTreeMap<Scope, Traffic>> {
+    async fn inherit(&mut self) -> io::Result<Inheritance> {
         match self.exchange(&Request::Inherit).await? {
-            Response::Inherited(traffic) => Ok(traffic),
+            Response::Inherited(inheritance) => Ok(inheritance),
             other => Err(unexpected(&other)),
         }
     }
@@ -205,8 +201,8 @@ async fn tell(
         tracing::warn!(%refusal, "the proxy before this one cannot follow and has to end");
         predecessor.exchange(&Request::Shutdown).await?;
     }
-    let traffic = predecessor.inherit().await?;
-    lock(meters).inherit(traffic);
+    let inheritance = predecessor.inherit().await?;
+    lock(meters).inherit(inheritance, Instant::now());
     Ok(())
 }
 

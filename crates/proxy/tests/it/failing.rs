@@ -201,7 +201,7 @@ fn an_application_that_hangs_is_given_up() {
     eventually("both came in", || (application.seen().len() >= 2).then_some(()));
     assert_eq!(application.seen().len(), 2, "neither is repeated");
     assert_eq!(proxy.counted("api@1"), (2, 2));
-    assert_eq!(proxy.traffic().unanswered, 0);
+    assert_eq!(proxy.traffic().unanswered.total(), 0);
 }
 
 #[test]

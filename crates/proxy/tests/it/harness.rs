@@ -19,7 +19,7 @@ use tidegate_proxy::{
     run_with,
 };
 use tidegate_types::{
-    Epoch, Gateway, InstanceId, Protocol, RevisionId, RouteRule, Scope, Share,
+    Buckets, Epoch, Gateway, InstanceId, Mark, Protocol, RevisionId, RouteRule, Scope, Share,
     data_plane::{
         Endpoint, Health, ProxyBackend, ProxyRoute, ProxyTable, ServedTable, Traffic, Upstream,
     },
@@ -231,11 +231,17 @@ impl Proxy {
         self.call(|client| client.health(&scope)).unwrap()
     }
 
+    /// The buckets that were closed after this one.
+    pub(crate) fn buckets(&self, after: Option<Mark>) -> Buckets {
+        let scope = scope();
+        self.call(|client| client.buckets(&scope, after)).unwrap()
+    }
+
     /// Requests and errors of a revision.
     pub(crate) fn counted(&self, revision: &str) -> (u64, u64) {
         let traffic = self.traffic();
         let counters = traffic.revisions.get(&RevisionId::new(revision));
-        counters.map_or((0, 0), |counters| (counters.requests, counters.errors))
+        counters.map_or((0, 0), |counters| (counters.requests(), counters.errors()))
     }
 
     pub(crate) fn in_flight(&self, revision: &str, number: u32) -> u64 {

@@ -5,6 +5,7 @@
 mod asking_http2;
 mod certificates;
 mod changing;
+mod counting;
 mod encrypting;
 mod failing;
 mod failing_http2;
@@ -21,6 +22,7 @@ mod passing;
 mod persisting;
 mod queueing;
 mod succeeding;
+mod telling;
 mod upstream;
 mod upstream_http2;
 mod visiting;

@@ -46,7 +46,7 @@ fn a_request_reaches_the_application_with_the_right_headers() {
     assert_eq!(answer.header("content-type"), Some("application/json"));
     assert!(answer.text().contains("\"reason\":\"no-route\""));
     assert_eq!(proxy.counted("api@1"), (1, 0));
-    assert_eq!(proxy.traffic().unanswered, 2);
+    assert_eq!(proxy.traffic().unanswered.total(), 2);
     assert_eq!(application.open(), 1);
 }
 
@@ -246,7 +246,7 @@ fn nobody_ready_is_said_so() {
     assert_eq!(answer.status, 503);
     assert_eq!(answer.header("retry-after"), Some("1"));
     assert_eq!(answer.header("tidegate-reason"), Some("nobody-ready"));
-    assert_eq!(proxy.traffic().unanswered, 1);
+    assert_eq!(proxy.traffic().unanswered.total(), 1);
     assert_eq!(proxy.counted("api@1"), (0, 0));
 }
 

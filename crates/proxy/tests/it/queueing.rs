@@ -126,7 +126,7 @@ fn who_comes_first_is_answered_first_and_the_last_is_turned_away() {
     assert_eq!((queue.waiting, queue.waited, queue.full, queue.late), (0, 4, 1, 0));
     assert!(queue.waited_micros > 0);
     assert_eq!(proxy.counted("api@1"), (6, 1), "it is the revision that had no room");
-    assert_eq!(proxy.traffic().unanswered, 0);
+    assert_eq!(proxy.traffic().unanswered.total(), 0);
 }
 
 #[test]
@@ -240,7 +240,7 @@ fn the_whole_scope_has_its_limit() {
     let of_gateway = || proxy.health().gateway.unwrap();
     eventually("it waits", || (of_gateway().waiting == 1).then_some(()));
     is_turned_away(&get(address, "/other"), "gateway-full");
-    assert_eq!(proxy.traffic().unanswered, 1);
+    assert_eq!(proxy.traffic().unanswered.total(), 1);
     assert!(other.seen().is_empty());
     patient.answer(2);
     for caller in &mut inside {

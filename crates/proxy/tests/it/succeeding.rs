@@ -52,7 +52,9 @@ fn ten_successions_under_load_lose_nothing() {
         for _ in 0..10 {
             let before = sent.load(SeqCst);
             eventually("there is load", || (sent.load(SeqCst) > before + 20).then_some(()));
+            let counted = proxy.counted("api@1").0;
             let former = proxy.succeed();
+            assert!(proxy.counted("api@1").0 >= counted, "nothing is forgotten for a moment");
             assert_eq!(proxy.route(routes()), address);
             former.join();
         }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use rand::{SeedableRng as _, rngs::Xoshiro256PlusPlus};
 use tidegate_types::{
     ComponentName, Counters, Generation, Observation, RevisionId, RevisionSpec, RouteRefusal,
-    RouteTable, Share, Timestamp, WantedRevision, data_plane::Traffic,
+    RouteTable, Share, Timestamp, Unanswered, WantedRevision, data_plane::Traffic,
 };
 
 use super::{
@@ -319,7 +319,8 @@ impl Fleet {
         answers.then(|| Traffic {
             revisions: self.counters.clone(),
             in_flight: self.in_flight(),
-            unanswered: self.unanswered(),
+            unanswered: Unanswered { nobody_ready: self.unanswered(), ..Unanswered::default() },
+            ..Traffic::default()
         })
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rand::rngs::Xoshiro256PlusPlus;
 use rand_distr::{Binomial, Distribution as _};
-use tidegate_types::{Counters, Histogram, RevisionId};
+use tidegate_types::{Counters, Histogram, Outcome, RevisionId};
 
 /// What became of requests, as their senders saw it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -114,8 +114,8 @@ impl Users {
             }
             let errors = self.draw(part, answering.error_rate);
             let counted = counters.entry(answering.revision.clone()).or_default();
-            counted.requests += part;
-            counted.errors += errors;
+            counted.ended.add(Outcome::Success, part - errors);
+            counted.ended.add(Outcome::ServerError, errors);
             if self.latencies {
                 self.take_time(part, answering.median_latency, &mut counted.latency);
             }

@@ -27,7 +27,7 @@ async fn traffic_follows_the_table_without_a_lost_request() {
         assert!(status == 200 && body.starts_with(expected), "{body}");
     }
     let traffic = world.target().traffic(&world.scope).await.unwrap();
-    assert!(traffic.revisions[&RevisionId::new("api@2")].requests >= 5);
+    assert!(traffic.revisions[&RevisionId::new("api@2")].requests() >= 5);
     load.assert_none_failed().await;
 }
 

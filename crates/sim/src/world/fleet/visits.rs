@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tidegate_types::{InstanceId, RevisionId, WeightedRevision};
+use tidegate_types::{InstanceId, Outcome, RevisionId, WeightedRevision};
 
 use super::Fleet;
 
@@ -44,8 +44,7 @@ impl Fleet {
         let revision = self.revisions.get_mut(&id);
         let answered = revision.is_some_and(|revision| revision.end_visit(number));
         let counted = self.counters.entry(id).or_default();
-        counted.requests += 1;
-        counted.errors += u64::from(!answered);
+        counted.ended.add(if answered { Outcome::Success } else { Outcome::EndpointReset }, 1);
         self.settle();
         answered
     }
