@@ -1,6 +1,6 @@
 //! One request: from the client's head to an endpoint's answer.
 
-use std::{future::poll_fn, net::IpAddr, pin::pin, rc::Rc, sync::Arc, time::Instant};
+use std::{future::poll_fn, net::IpAddr, pin::pin, rc::Rc, time::Instant};
 
 use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header::CONNECTION};
 use http_body::Body as _;
@@ -13,28 +13,18 @@ use tidegate_types::{Outcome, RouteRule};
 use crate::{
     access_log::Entry as LogEntry,
     answer::{AnswerBody, AnswerKind, EndpointBody, Own, Running, wants_json},
-    backend::{Backend, Destination},
-    clock,
     connection::{Busy, Client},
-    endpoint::{Connection, Endpoint, LocalRoute, LocalTable},
+    endpoint::{Connection, Endpoint},
     endpoint_http2::{Refusal, refusal},
-    files::Site,
-    gate::{Entry, Place as Waiting, Slot},
     head::{self, Origin},
     meter::NotAnswered,
-    pick::{self, Random},
+    pick::Random,
     request_body::{RequestBody, Source},
     routing::{self, Stripped},
+    search::{RESENDS, Refused, Search, Target, enter},
     ticket::Ticket,
-    translate, upgrade as websocket,
-    visitor::{self, Visitor},
+    translate, upgrade as websocket, visitor,
 };
-
-/// How often a request that may be repeated is sent again after an endpoint broke off.
-const RESENDS: u8 = 2;
-
-/// The role of the revision that answers without a share when nobody who has one can be asked.
-const STAND_IN: &str = "stable";
 
 /// Answers a request.
 pub(crate) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Response<AnswerBody> {
@@ -91,18 +81,6 @@ fn finish(
     response
 }
 
-/// Why no revision's answer is given.
-enum Refused {
-    Own(Own),
-    Malformed(String),
-}
-
-impl From<Own> for Refused {
-    fn from(own: Own) -> Self {
-        Self::Own(own)
-    }
-}
-
 async fn exchange(
     client: &Rc<Client>,
     entry: Option<&Rc<LogEntry>>,
@@ -121,20 +99,14 @@ async fn exchange(
     // Shares what it is made of with the request, which is about to be changed.
     let asked = request.uri().clone();
     let asked_for = request.headers().get(head::REVISION).cloned();
-    let mut search = Search {
+    let mut search = Search::new(
         client,
         entry,
         started,
-        host: &host,
-        path: asked.path(),
-        asked_for: asked_for.as_ref().and_then(|name| name.to_str().ok()),
-        visitor: None,
-        staying_with: None,
-        tried: Vec::new(),
-        failed: Vec::new(),
-        broke_off: false,
-        fault: Outcome::EndpointConnect,
-    };
+        host.to_str().unwrap_or_default(),
+        asked.path(),
+        asked_for.as_ref().and_then(|name| name.to_str().ok()),
+    );
     let table = client.scope.table();
     let route = search.route(&table).ok_or(Own::NoRoute)?;
     let uri = stripped(&route.rule, &request).map_err(Refused::Malformed)?;
@@ -285,184 +257,7 @@ fn respond(
     }))
 }
 
-/// A place in the scope, where their number is limited.
-async fn enter(client: &Client) -> Result<Option<Slot>, Own> {
-    let mut waiting: Option<Waiting> = None;
-    loop {
-        let table = client.scope.table();
-        let Some(gate) = &table.gate else {
-            return Ok(None);
-        };
-        match gate.enter_whole(waiting.filter(|waiting| waiting.is_at(gate))) {
-            Entry::In((), slot) => return Ok(Some(slot)),
-            Entry::Full => return Err(Own::GatewayFull),
-            Entry::Waits(place) => {
-                drop(table);
-                waiting = Some(place.turn().await.ok_or(Own::GatewayTimeout)?);
-            }
-        }
-    }
-}
-
-/// Who is asked next.
-enum Target {
-    Endpoint(Rc<Endpoint>, Ticket),
-    Files(Rc<Backend>, Arc<Site>),
-}
-
-/// What is found by who looks for somebody.
-enum Found {
-    Target(Target),
-    /// All are busy, and it waits for this revision.
-    Line(Waiting, Rc<Backend>),
-}
-
-/// Looks for somebody who answers a request.
-struct Search<'a> {
-    client: &'a Rc<Client>,
-    entry: Option<&'a Rc<LogEntry>>,
-    started: Instant,
-    host: &'a HeaderValue,
-    path: &'a str,
-    /// By the header.
-    asked_for: Option<&'a str>,
-    /// Where visitors stay with a revision, and it is known who this is.
-    visitor: Option<Visitor>,
-    /// The revision that was picked first: a request is tried at all of its endpoints.
-    staying_with: Option<Rc<Backend>>,
-    tried: Vec<Rc<Endpoint>>,
-    /// Revisions none of whose endpoints could be reached.
-    failed: Vec<Rc<Backend>>,
-    /// Somebody took the request and did not answer it.
-    broke_off: bool,
-    /// What became of the last attempt.
-    fault: Outcome,
-}
-
 impl Search<'_> {
-    fn route<'t>(&self, table: &'t LocalTable) -> Option<&'t LocalRoute> {
-        let host = head::without_port(self.host.to_str().unwrap_or_default());
-        table.routes.iter().find(|route| routing::matches(&route.rule, host, self.path))
-    }
-
-    /// Who is asked next. Where the number of requests is limited it may have to wait.
-    async fn next(&mut self) -> Result<Target, Refused> {
-        let mut waiting = None;
-        loop {
-            match self.look(waiting)? {
-                Found::Target(target) => return Ok(target),
-                Found::Line(place, backend) => match place.turn().await {
-                    None => return Err(self.turned_away(backend, Own::QueueTimeout)),
-                    place => waiting = place,
-                },
-            }
-        }
-    }
-
-    /// Who can be asked at once. Follows the table in force at this moment, and counts the request
-    /// in flight before anything else can run on this worker: when a publisher is told that its
-    /// table is in force, whoever still goes to an endpoint that it does not name is seen.
-    fn look(&mut self, mut waiting: Option<Waiting>) -> Result<Found, Refused> {
-        let table = self.client.scope.table();
-        let route = self.route(&table).ok_or(Own::NoRoute)?;
-        let random = &self.client.worker.random;
-        loop {
-            let backend = self.backend(route)?;
-            if let Destination::Files(site) = &backend.destination {
-                return Ok(Found::Target(Target::Files(Rc::clone(&backend), Arc::clone(site))));
-            }
-            let found = match &backend.gate {
-                None => backend.endpoint(&self.tried, random).map(|endpoint| (endpoint, None)),
-                Some(gate) => {
-                    // Where it waits may have been the line of a revision that has left.
-                    let place = waiting.take().filter(|waiting| waiting.is_at(gate));
-                    let look = |limit| backend.endpoint_with_room(&self.tried, random, limit);
-                    match gate.enter(place, look) {
-                        Entry::In(endpoint, slot) => endpoint.map(|found| (found, Some(slot))),
-                        // A revision that is full does not spill its requests over to another: the
-                        // shares are what they are.
-                        Entry::Full => return Err(self.turned_away(backend, Own::QueueFull)),
-                        Entry::Waits(place) => {
-                            self.staying_with = Some(Rc::clone(&backend));
-                            return Ok(Found::Line(place, backend));
-                        }
-                    }
-                }
-            };
-            if let Some((endpoint, slot)) = found {
-                self.staying_with = Some(Rc::clone(&backend));
-                let ticket = Ticket::new(
-                    &self.client.worker,
-                    backend,
-                    Some(Rc::clone(&endpoint)),
-                    self.started,
-                    self.entry,
-                );
-                return Ok(Found::Target(Target::Endpoint(endpoint, ticket.at(slot))));
-            }
-            // Its failure is counted even when another revision answers in its place.
-            Ticket::new(&self.client.worker, Rc::clone(&backend), None, self.started, self.entry)
-                .fail(self.fault);
-            self.staying_with = None;
-            self.failed.push(backend);
-        }
-    }
-
-    /// The revision has no room for it, which is a failure of its own.
-    fn turned_away(&self, backend: Rc<Backend>, own: Own) -> Refused {
-        Ticket::new(&self.client.worker, backend, None, self.started, self.entry)
-            .fail(Outcome::ProxyOverloaded);
-        own.into()
-    }
-
-    fn backend(&self, route: &LocalRoute) -> Result<Rc<Backend>, Refused> {
-        let has_failed = |backend: &Backend| {
-            self.failed.iter().any(|failed| failed.revision == backend.revision)
-        };
-        if let Some(name) = self.asked_for {
-            let named = route
-                .backends
-                .iter()
-                .find(|backend| backend.revision.as_str() == name || backend.role == name);
-            match named {
-                Some(backend) if backend.is_ready() && !has_failed(backend) => {
-                    return Ok(Rc::clone(backend));
-                }
-                Some(_) => return Err(self.nobody()),
-                // A component that has no candidate answers as usual when a candidate is asked
-                // for; a certain revision is that one or none.
-                None if name.contains('@') => return Err(Own::NoSuchRevision.into()),
-                None => {}
-            }
-        }
-        if let Some(former) = &self.staying_with {
-            let same = |backend: &&Rc<Backend>| backend.revision == former.revision;
-            if let Some(backend) = route.backends.iter().find(same)
-                && backend.is_ready()
-            {
-                return Ok(Rc::clone(backend));
-            }
-        }
-        let ready = |backend: &Backend| backend.is_ready() && !has_failed(backend);
-        let backends = route.backends.iter();
-        let worker = &self.client.worker;
-        let index = if let Some((visitors, visitor)) = route.visitors.as_ref().zip(self.visitor) {
-            let place = visitors.place(visitor, worker.visitors);
-            let choices = backends.map(|backend| backend.choice(ready(backend)));
-            pick::revision_for(choices, place)
-        } else {
-            let choices = backends.map(|backend| (backend.share, ready(backend)));
-            pick::revision(choices, worker.random.next())
-        };
-        if let Some(index) = index {
-            return Ok(Rc::clone(&route.backends[index]));
-        }
-        // The share went to others, and none of them is there: who served before answers rather
-        // than nobody. What is new and has no share yet never does.
-        let former = |backend: &&Rc<Backend>| backend.role == STAND_IN && ready(backend);
-        route.backends.iter().find(former).map(Rc::clone).ok_or_else(|| self.nobody())
-    }
-
     /// Opens a connection. How long that takes is only of interest to whoever writes it down.
     async fn connect(&self, endpoint: &Endpoint) -> std::io::Result<Connection> {
         let limits = &self.client.worker.limits;
@@ -481,11 +276,6 @@ impl Search<'_> {
             entry.retried();
         }
         ticket.discard();
-    }
-
-    /// There is nobody left to ask. Whoever reads that nobody was ready may send it again.
-    fn nobody(&self) -> Refused {
-        if self.broke_off { Own::BadGateway.into() } else { Own::NobodyReady.into() }
     }
 
     /// Sends the request until somebody answers it or it may not be sent again.
@@ -637,12 +427,6 @@ impl Search<'_> {
             }
             target = self.next().await?;
         }
-    }
-
-    /// Whether a request that may have been work for somebody may be sent again.
-    fn may_repeat(&self, ticket: &Ticket) -> bool {
-        let second = clock::millis() / 1_000;
-        ticket.backend().budget.allows(second, self.client.worker.limits.retries())
     }
 }
 

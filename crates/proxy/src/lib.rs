@@ -48,6 +48,7 @@ mod registry;
 mod request_body;
 mod routing;
 mod run;
+mod search;
 mod store;
 mod table;
 mod ticket;
