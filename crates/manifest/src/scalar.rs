@@ -1,6 +1,6 @@
 //! Single values: which texts they take and what is said about others.
 
-use tidegate_types::{ComponentName, Duration, Share};
+use tidegate_types::{ComponentName, Duration, InvalidNetwork, Network, Share};
 
 use crate::{
     guard, suggest, variable,
@@ -43,6 +43,8 @@ pub(crate) enum Kind {
     Header,
     /// An address and a port.
     Address,
+    /// An address, or all that begin alike.
+    Network,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// Text, number or boolean, taken as written.
@@ -122,6 +124,7 @@ impl Kind {
             Self::Host => "a host name".to_owned(),
             Self::Header => "the name of a header such as `X-User-Id`".to_owned(),
             Self::Address => "an address such as `127.0.0.1:8080`".to_owned(),
+            Self::Network => "a network such as `10.0.0.0/8`".to_owned(),
             Self::Choice(words) => suggest::list(words.iter().copied(), "or"),
             Self::Verbatim => "text, a number or a boolean".to_owned(),
             Self::VariableType => "the type of a variable".to_owned(),
@@ -177,6 +180,7 @@ impl Kind {
             Self::Host => plain_text(scalar).and_then(|()| host(text)),
             Self::Header => plain_text(scalar).and_then(|()| header(text)),
             Self::Address => address(text),
+            Self::Network => network(text),
             Self::Choice(words) => choice(text, words),
             Self::VariableType => variable::parse_type(text).map(|_| ()),
             Self::Guard => guard::parse(text).map(|_| ()),
@@ -444,6 +448,19 @@ fn address(text: &str) -> Result<(), Fault> {
                 _ => fault
                     .help("write a port (`8080`) or an IP address with a port (`127.0.0.1:8080`)"),
             })
+        }
+    }
+}
+
+fn network(text: &str) -> Result<(), Fault> {
+    let fault = Fault::new("bad-network", format!("`{text}` is not a network"));
+    match text.parse::<Network>() {
+        Ok(_) => Ok(()),
+        Err(InvalidNetwork::Within { network, .. }) => Err(fault.help(format!(
+            "write `{network}` for the whole network, or the address alone without `/`"
+        ))),
+        Err(InvalidNetwork::Text(_)) => {
+            Err(fault.help("write an IP address, or a network such as `10.0.0.0/8`"))
         }
     }
 }

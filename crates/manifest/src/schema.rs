@@ -146,6 +146,11 @@ fn scalar(kind: Kind) -> Value {
         Kind::Address => {
             json!({ "type": "string", "pattern": ":[0-9]+$", "examples": ["127.0.0.1:8080"] })
         }
+        Kind::Network => json!({
+            "type": "string",
+            "pattern": "^[0-9a-fA-F.:]+(/[0-9]{1,3})?$",
+            "examples": ["10.0.0.0/8", "127.0.0.1"],
+        }),
         Kind::Choice(words) => json!({ "enum": words }),
         Kind::Verbatim => json!({ "type": ["string", "number", "boolean"] }),
         Kind::VariableType => json!({

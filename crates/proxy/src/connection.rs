@@ -25,6 +25,7 @@ use crate::{
     forward,
     framing::{Fault, Framing},
     limits::Limits,
+    origin::Announcements,
     preface, tls,
     worker::{Listed, ScopeState, Worker},
 };
@@ -160,6 +161,7 @@ pub(crate) struct Client {
     /// The connection carries several requests at a time.
     pub(crate) http2: bool,
     pub(crate) activity: Arc<Activity>,
+    pub(crate) announcements: Announcements,
 }
 
 /// Answers the requests of one connection until it closes.
@@ -176,7 +178,15 @@ pub(crate) async fn serve(
     }
     let worker = Rc::clone(&listed.worker);
     let tls = scope.table().tls.clone();
-    let client = Client { worker, scope, peer, secure: tls.is_some(), http2: false, activity };
+    let client = Client {
+        worker,
+        scope,
+        peer,
+        secure: tls.is_some(),
+        http2: false,
+        activity,
+        announcements: Announcements::default(),
+    };
     match tls {
         Some(config) => Box::pin(tls::serve(listed, client, stream, config)).await,
         None => Box::pin(preface::serve(listed, client, stream)).await,

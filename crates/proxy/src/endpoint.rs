@@ -34,6 +34,7 @@ use crate::{
     endpoint_http2::{Pool, Stream},
     gate::Gate,
     health::{Cause, Health},
+    ingress::Ingress,
     limits::Limits,
     meter::{Gauge, UnansweredMeter},
     mirror::Mirror,
@@ -46,6 +47,8 @@ use crate::{
 pub(crate) struct LocalTable {
     pub(crate) routes: Vec<LocalRoute>,
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
+    /// What is asked of connections.
+    pub(crate) ingress: Arc<Ingress>,
     /// What limits the requests to all routes.
     pub(crate) gate: Option<Arc<Gate>>,
     /// Where requests leave lines.

@@ -1,6 +1,6 @@
 //! One request: from the client's head to an endpoint's answer.
 
-use std::{future::poll_fn, net::IpAddr, pin::pin, rc::Rc, time::Instant};
+use std::{future::poll_fn, pin::pin, rc::Rc, time::Instant};
 
 use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header::CONNECTION};
 use http_body::Body as _;
@@ -16,8 +16,9 @@ use crate::{
     connection::{Busy, Client},
     endpoint::{Connection, Endpoint},
     endpoint_http2::{Refusal, refusal},
-    head::{self, Origin},
+    head::{self, Passage},
     meter::NotAnswered,
+    origin::{Announcement, Origin},
     pick::Random,
     request_body::{RequestBody, Source},
     routing::{self, Stripped},
@@ -30,10 +31,15 @@ use crate::{
 pub(crate) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Response<AnswerBody> {
     let busy = Busy::new(&client.activity);
     let json = wants_json(&request);
-    let sink = client.scope.table().access_log.clone();
+    let (origin, sink) = {
+        let table = client.scope.table();
+        let trusted = &table.ingress.trusted;
+        let origin = Origin::of(request.headers(), client.peer.ip(), client.secure, trusted);
+        (origin, table.access_log.clone())
+    };
     let entry =
-        sink.map(|sink| LogEntry::new(&sink, &request, client.peer.ip(), &client.worker.random));
-    let (own, detail) = match exchange(&client, entry.as_ref(), request).await {
+        sink.map(|sink| LogEntry::new(&sink, &request, origin.client, &client.worker.random));
+    let (own, detail) = match exchange(&client, &origin, entry.as_ref(), request).await {
         Ok(response) => return finish(&client, response, busy, entry),
         Err(Refused::Own(own)) => (own, None),
         Err(Refused::Malformed(detail)) => (Own::BadRequest, Some(detail)),
@@ -83,6 +89,7 @@ fn finish(
 
 async fn exchange(
     client: &Rc<Client>,
+    origin: &Origin,
     entry: Option<&Rc<LogEntry>>,
     mut request: Request<Incoming>,
 ) -> Result<Response<AnswerKind>, Refused> {
@@ -118,7 +125,7 @@ async fn exchange(
         .and_then(|visitors| visitors.who(request.headers(), worker.visitors, new));
     let cookie =
         route.visitors.as_ref().zip(search.visitor).and_then(|(visitors, visitor)| {
-            visitors.cookie(visitor, worker.visitors, client.secure)
+            visitors.cookie(visitor, worker.visitors, origin.secure)
         });
     let introduced = |mut answer: Response<AnswerKind>| {
         if let Some(cookie) = cookie {
@@ -138,8 +145,8 @@ async fn exchange(
     }
     let websocket = head::is_websocket(request.method(), request.version(), request.headers());
     let client_upgrade = websocket.then(|| upgrade::on(&mut request));
-    let peer = client.peer.ip();
-    let place = Place { uri, host: host.clone(), peer, secure: client.secure, websocket };
+    let announcement = client.announcements.of(origin, &host, client.secure);
+    let place = Place { uri, host: host.clone(), announcement, websocket };
     let outgoing = outgoing(request, place, &worker.random);
     if let Some(entry) = entry {
         entry.sent_as(outgoing.headers());
@@ -176,8 +183,7 @@ pub(crate) fn stripped<B>(rule: &RouteRule, request: &Request<B>) -> Result<Uri,
 pub(crate) struct Place {
     pub(crate) uri: Uri,
     pub(crate) host: HeaderValue,
-    pub(crate) peer: IpAddr,
-    pub(crate) secure: bool,
+    pub(crate) announcement: Announcement,
     pub(crate) websocket: bool,
 }
 
@@ -190,14 +196,13 @@ pub(crate) fn outgoing(
     let (mut parts, incoming) = request.into_parts();
     let body =
         if incoming.is_end_stream() { RequestBody::empty() } else { RequestBody::new(incoming) };
-    let origin = Origin {
-        peer: place.peer,
+    let passage = Passage {
         host: place.host,
-        secure: place.secure,
+        announcement: place.announcement,
         websocket: place.websocket,
         chunked: body.size_hint().exact().is_none(),
     };
-    head::to_endpoint(&mut parts.headers, origin, || {
+    head::to_endpoint(&mut parts.headers, passage, || {
         u128::from(random.next()) << 64 | u128::from(random.next())
     });
     parts.uri = place.uri;

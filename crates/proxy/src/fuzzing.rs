@@ -35,6 +35,7 @@ use crate::{
     forward::{self, Place},
     head,
     limits::Limits,
+    origin::{Announcements, Origin},
     pick::Random,
 };
 
@@ -149,7 +150,11 @@ impl World {
         let uri = forward::stripped(&self.rule, &request).map_err(malformed)?;
         let websocket = head::is_websocket(request.method(), request.version(), request.headers());
         let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let place = Place { uri, host, peer, secure: false, websocket };
+        // The client is believed, so that whatever it says of itself is read.
+        let origin =
+            Origin::of(request.headers(), peer, false, &[IpAddr::from(Ipv4Addr::LOCALHOST).into()]);
+        let announcement = Announcements::default().of(&origin, &host, false);
+        let place = Place { uri, host, announcement, websocket };
         let outgoing = forward::outgoing(request, place, &self.random);
         let sent = Rc::new(RefCell::default());
         self.requests.borrow_mut().push(Rc::clone(&sent));

@@ -1,7 +1,5 @@
 //! Rules for the heads of requests and answers.
 
-use std::net::IpAddr;
-
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Uri, Version,
     header::{
@@ -10,15 +8,15 @@ use http::{
     },
 };
 
-use crate::path;
+use crate::{
+    origin::{Announcement, FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO},
+    path,
+};
 
 /// Asks for a certain revision.
 pub(crate) const REVISION: HeaderName = HeaderName::from_static("tidegate-revision");
 /// Tells an endpoint that nobody waits for its answer.
 pub(crate) const MIRROR: HeaderName = HeaderName::from_static("tidegate-mirror");
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 /// Names a request wherever it leaves traces.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Names the trace that a request belongs to.
@@ -66,10 +64,7 @@ pub(crate) fn check(
         }
         _ => return Err(Malformed::HostCount),
     };
-    let is_host_byte = |byte: &u8| {
-        byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']')
-    };
-    if host.is_empty() || !host.as_bytes().iter().all(is_host_byte) {
+    if !is_host(host.as_bytes()) {
         return Err(Malformed::HostValue);
     }
     if let Some(authority) = uri.authority()
@@ -89,6 +84,7 @@ pub(crate) fn check(
     for token in connection_tokens(headers) {
         let kept = [
             HOST,
+            FORWARDED,
             FORWARDED_FOR,
             FORWARDED_HOST,
             FORWARDED_PROTO,
@@ -102,6 +98,14 @@ pub(crate) fn check(
         }
     }
     Ok(host)
+}
+
+/// Whether this can be a host with an optional port.
+pub(crate) fn is_host(text: &[u8]) -> bool {
+    let may_be = |byte: &u8| {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']')
+    };
+    !text.is_empty() && text.iter().all(may_be)
 }
 
 /// Whether the body is encoded for transfer as `chunked`, once, or not at all: any other encoding
@@ -133,48 +137,42 @@ pub(crate) fn is_websocket(method: &Method, version: Version, headers: &HeaderMa
         && connection_tokens(headers).any(|token| token.eq_ignore_ascii_case("upgrade"))
 }
 
-/// What the endpoint is told about the client.
+/// What becomes of a request on its way to the endpoint.
 #[derive(Debug)]
-pub(crate) struct Origin {
-    pub(crate) peer: IpAddr,
+pub(crate) struct Passage {
     pub(crate) host: HeaderValue,
-    /// The client's connection is encrypted.
-    pub(crate) secure: bool,
+    /// What the endpoint is told of where the request comes from.
+    pub(crate) announcement: Announcement,
     pub(crate) websocket: bool,
     /// The request has a body whose length is not known.
     pub(crate) chunked: bool,
 }
 
-/// Makes a client's headers those of the request to the endpoint. What the client says about
-/// itself in forwarding headers is replaced, since anybody can say anything there.
+/// Makes a client's headers those of the request to the endpoint. What it says in forwarding headers
+/// is replaced, since anybody can say anything there; who is believed was heard before.
 pub(crate) fn to_endpoint(
     headers: &mut HeaderMap,
-    origin: Origin,
+    passage: Passage,
     request_id: impl FnOnce() -> u128,
 ) {
     remove_hop_by_hop(headers);
-    for name in [EXPECT, TRAILER, FORWARDED, REVISION, MIRROR] {
+    for name in [EXPECT, TRAILER, REVISION, MIRROR] {
         headers.remove(name);
     }
-    if let Ok(peer) = HeaderValue::from_str(&origin.peer.to_canonical().to_string()) {
-        headers.insert(FORWARDED_FOR, peer);
-    }
     if !headers.contains_key(HOST) {
-        headers.insert(HOST, origin.host.clone());
+        headers.insert(HOST, passage.host);
     }
-    headers.insert(FORWARDED_HOST, origin.host);
-    let scheme = if origin.secure { "https" } else { "http" };
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
+    passage.announcement.write(headers);
     if !headers.contains_key(REQUEST_ID)
         && let Ok(id) = HeaderValue::from_str(&format!("{:032x}", request_id()))
     {
         headers.insert(REQUEST_ID, id);
     }
-    if origin.websocket {
+    if passage.websocket {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     }
-    if origin.chunked {
+    if passage.chunked {
         headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
 }
@@ -236,6 +234,7 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::origin::{Announcements, Origin};
 
     fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
         pairs
@@ -362,14 +361,11 @@ mod tests {
             ("x-request-id", "mine"),
             ("x-other", "2"),
         ]);
-        let origin = Origin {
-            peer: "127.0.0.1".parse().unwrap(),
-            host: HeaderValue::from_static("a"),
-            secure: false,
-            websocket: false,
-            chunked: true,
-        };
-        to_endpoint(&mut map, origin, || 7);
+        let host = HeaderValue::from_static("a");
+        let origin = Origin::of(&map, "127.0.0.1".parse().unwrap(), false, &[]);
+        let announcement = Announcements::default().of(&origin, &host, false);
+        let passage = Passage { host, announcement, websocket: false, chunked: true };
+        to_endpoint(&mut map, passage, || 7);
         assert_eq!(
             map,
             headers(&[
@@ -378,6 +374,7 @@ mod tests {
                 ("x-forwarded-for", "127.0.0.1"),
                 ("x-forwarded-host", "a"),
                 ("x-forwarded-proto", "http"),
+                ("forwarded", "for=127.0.0.1;host=a;proto=http"),
                 ("x-request-id", "mine"),
                 ("x-other", "2"),
             ])

@@ -12,6 +12,7 @@ use crate::{
     files::Site,
     gate::Gate,
     health::Health,
+    ingress::Ingress,
     meter::{Gauge, RevisionMeter, UnansweredMeter},
 };
 
@@ -21,6 +22,8 @@ pub(crate) struct LiveTable {
     pub(crate) routes: Vec<LiveRoute>,
     /// How new connections are encrypted.
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
+    /// What is asked of connections.
+    pub(crate) ingress: Arc<Ingress>,
     /// What limits the requests to all routes.
     pub(crate) gate: Option<Arc<Gate>>,
     /// Where requests leave lines, and which.

@@ -16,6 +16,7 @@ use crate::{
     files::Site,
     gate::Gate,
     health::watch::Watched,
+    ingress::Ingress,
     ledger::Ledger,
     limits::Limits,
     live::{LiveBackend, LiveEndpoint, LiveRoute, LiveTable, LiveUpstream},
@@ -320,6 +321,7 @@ impl Meters {
         LiveTable {
             routes,
             tls: None,
+            ingress: Arc::new(Ingress::of(&table.gateway)),
             gate: watched.gateway(),
             access_log: policy,
             unanswered: Some(Arc::clone(&meters.unanswered)),

@@ -452,6 +452,7 @@ impl Worker {
         LocalTable {
             routes,
             tls: live.tls.clone(),
+            ingress: Arc::clone(&live.ingress),
             gate: live.gate.clone(),
             access_log: live.access_log.as_ref().map(|policy| Sink::new(scope, policy)),
             unanswered: live.unanswered.clone(),

@@ -12,6 +12,7 @@ mod evidence;
 mod guard;
 mod histogram;
 mod identifier;
+mod network;
 mod observation;
 mod outcome;
 mod plan;
@@ -31,6 +32,7 @@ pub use identifier::{
     ComponentName, DeploymentId, Digest, EnvironmentName, InstanceId, InvalidName, InvalidScope,
     ProjectName, ReleaseId, RevisionId, Scope,
 };
+pub use network::{InvalidNetwork, Network};
 pub use observation::{
     InstanceFacts, InstanceFailure, InstanceState, LogLine, Observation, RevisionFacts, RouteFacts,
     RouteRefusal, WantedRevision, shortened,

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ComponentName, Duration, Epoch, RevisionId, Scope, Share};
+use crate::{ComponentName, Duration, Epoch, Network, RevisionId, Scope, Share};
 
 /// Where and how an environment is reached.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +23,9 @@ pub struct Gateway {
     /// Where each request leaves a line; nowhere when absent.
     #[serde(default)]
     pub access_log: Option<AccessLog>,
+    /// What these say of where a request comes from is believed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trusted_proxies: Vec<Network>,
 }
 
 /// A file in which requests leave a line of JSON each.

@@ -6,8 +6,8 @@ use std::{
 };
 
 use tidegate_types::{
-    AccessLog, CertificateFiles, Condition, EnvironmentName, Gateway, Guard, Listen, QueryLogging,
-    Tls, WithoutEvidence,
+    AccessLog, CertificateFiles, Condition, EnvironmentName, Gateway, Guard, Listen, Network,
+    QueryLogging, Tls, WithoutEvidence,
 };
 
 use super::{
@@ -74,6 +74,7 @@ fn read<'a>(
                 concurrency: concurrency::read(&gateway),
                 metrics: address(&gateway, "metrics"),
                 access_log: access_log(&gateway),
+                trusted_proxies: trusted_proxies(&gateway),
             },
             strategy: strategy.strategy.clone(),
             rollback: Rollback {
@@ -127,6 +128,11 @@ fn access_log(gateway: &Fields<'_>) -> Option<AccessLog> {
             _ => QueryLogging::Names,
         },
     })
+}
+
+fn trusted_proxies(gateway: &Fields<'_>) -> Vec<Network> {
+    let items = gateway.items("trusted_proxies").unwrap_or_default();
+    items.iter().filter_map(|item| item.scalar()?.text.parse().ok()).collect()
 }
 
 fn tls(name: &EnvironmentName, fields: &Fields<'_>, report: &mut Report<'_>) -> Option<Tls> {

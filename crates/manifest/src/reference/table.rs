@@ -490,6 +490,25 @@ pub(crate) const KEYS: &[Key] = &[
     )
     .example("drop"),
     Key::new(
+        "environments.*.gateway.trusted_proxies",
+        &[Form::List],
+        "Proxies and load balancers in front: what they say of where a request comes from is believed.",
+    )
+    .depends("nobody is believed")
+    .details(
+        "From these, `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host` are taken and \
+         continued, or `Forwarded` where there is no `X-Forwarded-For`. The client is the last \
+         address in the chain that is not in this list; what stands before it is anybody's word \
+         and is removed. From everybody else these headers are removed and written anew.",
+    )
+    .example("[10.0.0.0/8, 127.0.0.1]"),
+    Key::new(
+        "environments.*.gateway.trusted_proxies.*",
+        &[Form::Scalar(Kind::Network)],
+        "An IP address or a network.",
+    )
+    .example("10.0.0.0/8"),
+    Key::new(
         "environments.*.strategy",
         &[choice(&STRATEGIES), MAPPING],
         "How components go from one release to the next.",

@@ -117,6 +117,7 @@ fn the_smallest_manifest_takes_all_requests() {
                     concurrency: None,
                     metrics: None,
                     access_log: None,
+                    trusted_proxies: [],
                 },
                 strategy: BlueGreen {
                     canary: None,

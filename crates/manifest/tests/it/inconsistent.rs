@@ -115,6 +115,38 @@ components:
 }
 
 #[test]
+fn networks_that_are_none() {
+    let text = r"project: shop
+components: { web: { static: true } }
+environments:
+  production: { gateway: { trusted_proxies: [10.0.0.0/8, 10.0.0.1/8, balancer] } }
+  staging: { gateway: { trusted_proxies: 10.0.0.1 } }
+";
+    insta::assert_snapshot!(told(text), @r#"
+    error[bad-network]: item 2 of `gateway.trusted_proxies` of environment `production`: `10.0.0.1/8` is not a network
+     --> tidegate.yaml:4:58
+      |
+    4 |   production: { gateway: { trusted_proxies: [10.0.0.0/8, 10.0.0.1/8, balancer] } }
+      |                                                          ^^^^^^^^^^
+      = help: write `10.0.0.0/8` for the whole network, or the address alone without `/`
+
+    error[bad-network]: item 3 of `gateway.trusted_proxies` of environment `production`: `balancer` is not a network
+     --> tidegate.yaml:4:70
+      |
+    4 |   production: { gateway: { trusted_proxies: [10.0.0.0/8, 10.0.0.1/8, balancer] } }
+      |                                                                      ^^^^^^^^
+      = help: write an IP address, or a network such as `10.0.0.0/8`
+
+    error[wrong-type]: `gateway.trusted_proxies` of environment `staging` is a list, not `10.0.0.1`
+     --> tidegate.yaml:5:42
+      |
+    5 |   staging: { gateway: { trusted_proxies: 10.0.0.1 } }
+      |                                          ^^^^^^^^
+      = help: for example `trusted_proxies: [10.0.0.0/8, 127.0.0.1]`
+    "#);
+}
+
+#[test]
 fn visitors_that_nobody_could_know() {
     let text = r"project: shop
 components:

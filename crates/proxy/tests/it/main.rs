@@ -23,6 +23,7 @@ mod persisting;
 mod queueing;
 mod succeeding;
 mod telling;
+mod trusting;
 mod upstream;
 mod upstream_http2;
 mod visiting;
