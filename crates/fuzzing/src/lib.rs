@@ -12,6 +12,7 @@ mod control;
 mod detect;
 mod folder;
 mod manifest;
+mod proxy_header;
 mod records;
 mod request;
 mod rollout;
@@ -29,6 +30,7 @@ pub const TARGETS: &[(&str, Promise)] = &[
     ("control", control),
     ("detect", detect),
     ("manifest", manifest),
+    ("proxy-header", proxy_header),
     ("records", records),
     ("request", request),
     ("state", state),
@@ -61,6 +63,12 @@ pub fn answer(bytes: &[u8]) {
 /// nothing, and one that is taken is in force, stored, and there again after a restart.
 pub fn control(bytes: &[u8]) {
     control::hold(bytes);
+}
+
+/// Whatever a connection begins with where it says for whom it is: pieces give what the whole gives,
+/// and nothing behind the header is taken.
+pub fn proxy_header(bytes: &[u8]) {
+    proxy_header::hold(bytes);
 }
 
 /// Whatever a disk gives back in place of a file or row: it is read, or said to be damaged, and what

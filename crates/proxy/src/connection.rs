@@ -168,8 +168,8 @@ pub(crate) struct Client {
 pub(crate) async fn serve(
     listed: Listed,
     scope: Rc<ScopeState>,
-    stream: TcpStream,
-    peer: SocketAddr,
+    mut stream: TcpStream,
+    mut peer: SocketAddr,
     activity: Arc<Activity>,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
@@ -177,7 +177,24 @@ pub(crate) async fn serve(
         return;
     }
     let worker = Rc::clone(&listed.worker);
-    let tls = scope.table().tls.clone();
+    let (tls, ingress) = {
+        let table = scope.table();
+        (table.tls.clone(), table.ingress.proxy_protocol.then(|| Arc::clone(&table.ingress)))
+    };
+    if let Some(ingress) = ingress {
+        let mut closing = worker.closing();
+        let source = Box::pin(ingress.source(&mut stream, peer, worker.limits.handshake));
+        let source = tokio::select! {
+            biased;
+            source = source => source,
+            // It has not asked for anything.
+            _ = closing.wait_for(|closing| *closing) => None,
+        };
+        match source {
+            Some(source) => peer = source,
+            None => return,
+        }
+    }
     let client = Client {
         worker,
         scope,

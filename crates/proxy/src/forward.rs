@@ -33,7 +33,7 @@ pub(crate) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Re
     let json = wants_json(&request);
     let (origin, sink) = {
         let table = client.scope.table();
-        let trusted = &table.ingress.trusted;
+        let trusted = table.ingress.trusted();
         let origin = Origin::of(request.headers(), client.peer.ip(), client.secure, trusted);
         (origin, table.access_log.clone())
     };

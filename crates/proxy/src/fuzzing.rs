@@ -6,6 +6,8 @@ mod control;
 
 pub use control::{Plane, stored};
 
+pub use crate::proxy_header::{Malformed, Reader, Source};
+
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,

@@ -46,6 +46,7 @@ mod path;
 mod pick;
 mod preface;
 pub mod probe;
+mod proxy_header;
 mod registry;
 mod request_body;
 mod routing;

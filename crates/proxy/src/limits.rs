@@ -7,7 +7,8 @@ use crate::{budget::Allowance, clock, health::Spans};
 /// Time and size limits of the data plane; the defaults are safe for a public listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// From a new connection to the end of the handshake by which it is encrypted.
+    /// From a new connection to the end of the header that says for whom it is, and from there to
+    /// the end of the handshake by which it is encrypted.
     pub handshake: Duration,
     /// From the first byte of a request to the end of its head.
     pub request_head: Duration,

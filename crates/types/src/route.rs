@@ -26,6 +26,9 @@ pub struct Gateway {
     /// What these say of where a request comes from is believed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trusted_proxies: Vec<Network>,
+    /// Connections begin with a header of the PROXY protocol that says for whom they are.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub proxy_protocol: bool,
 }
 
 /// A file in which requests leave a line of JSON each.

@@ -75,6 +75,7 @@ fn read<'a>(
                 metrics: address(&gateway, "metrics"),
                 access_log: access_log(&gateway),
                 trusted_proxies: trusted_proxies(&gateway),
+                proxy_protocol: gateway.value("proxy_protocol"),
             },
             strategy: strategy.strategy.clone(),
             rollback: Rollback {

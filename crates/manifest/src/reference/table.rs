@@ -509,6 +509,18 @@ pub(crate) const KEYS: &[Key] = &[
     )
     .example("10.0.0.0/8"),
     Key::new(
+        "environments.*.gateway.proxy_protocol",
+        &[BOOLEAN],
+        "Connections begin with a header of the PROXY protocol, which says for whom they are.",
+    )
+    .default("false")
+    .details(
+        "Versions 1 and 2, before TLS. A connection without the header is closed. With \
+         `trusted_proxies`, so are the connections of everybody else; without, whoever reaches the \
+         port is believed.",
+    )
+    .example("true"),
+    Key::new(
         "environments.*.strategy",
         &[choice(&STRATEGIES), MAPPING],
         "How components go from one release to the next.",

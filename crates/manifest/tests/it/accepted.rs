@@ -118,6 +118,7 @@ fn the_smallest_manifest_takes_all_requests() {
                     metrics: None,
                     access_log: None,
                     trusted_proxies: [],
+                    proxy_protocol: false,
                 },
                 strategy: BlueGreen {
                     canary: None,

@@ -11,6 +11,7 @@ use tidegate_types::Network;
 
 pub(crate) use announcement::{Announcement, Announcements};
 
+use crate::ingress::is_in;
 use forwarded::Element;
 
 pub(crate) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -93,10 +94,6 @@ impl Origin {
         self.proxies.reverse();
         self.proxies.len()
     }
-}
-
-fn is_in(address: IpAddr, networks: &[Network]) -> bool {
-    networks.iter().any(|network| network.contains(address))
 }
 
 /// What stands in all headers of a name, divided by commas, the last first.

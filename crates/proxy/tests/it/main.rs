@@ -13,6 +13,7 @@ mod files;
 mod frames;
 mod harness;
 mod health;
+mod heralding;
 mod hostile;
 mod hostile_http2;
 mod http2;
