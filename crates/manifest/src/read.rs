@@ -7,6 +7,7 @@
 mod component;
 mod concurrency;
 mod consistency;
+mod encryption;
 mod environment;
 mod fields;
 mod health;

@@ -22,6 +22,7 @@ use tokio::{
 };
 
 use crate::{
+    door::Purpose,
     forward,
     framing::{Fault, Framing},
     limits::Limits,
@@ -156,6 +157,8 @@ pub(crate) struct Client {
     pub(crate) worker: Rc<Worker>,
     pub(crate) scope: Rc<ScopeState>,
     pub(crate) peer: SocketAddr,
+    /// By which door it came.
+    pub(crate) purpose: Purpose,
     /// The client came by TLS.
     pub(crate) secure: bool,
     /// The connection carries several requests at a time.
@@ -164,12 +167,19 @@ pub(crate) struct Client {
     pub(crate) announcements: Announcements,
 }
 
+/// A connection that came in.
+#[derive(Debug)]
+pub(crate) struct Arrival<S = TcpStream> {
+    pub(crate) stream: S,
+    pub(crate) peer: SocketAddr,
+    pub(crate) purpose: Purpose,
+}
+
 /// Answers the requests of one connection until it closes.
 pub(crate) async fn serve(
     listed: Listed,
     scope: Rc<ScopeState>,
-    mut stream: TcpStream,
-    mut peer: SocketAddr,
+    Arrival { mut stream, mut peer, purpose }: Arrival,
     activity: Arc<Activity>,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
@@ -179,7 +189,10 @@ pub(crate) async fn serve(
     let worker = Rc::clone(&listed.worker);
     let (tls, ingress) = {
         let table = scope.table();
-        (table.tls.clone(), table.ingress.proxy_protocol.then(|| Arc::clone(&table.ingress)))
+        (
+            table.tls.clone().filter(|_| purpose == Purpose::Serve),
+            table.ingress.proxy_protocol.then(|| Arc::clone(&table.ingress)),
+        )
     };
     if let Some(ingress) = ingress {
         let mut closing = worker.closing();
@@ -199,12 +212,14 @@ pub(crate) async fn serve(
         worker,
         scope,
         peer,
+        purpose,
         secure: tls.is_some(),
         http2: false,
         activity,
         announcements: Announcements::default(),
     };
     match tls {
+        None if purpose == Purpose::Redirect => http1(listed, client, stream).await,
         Some(config) => Box::pin(tls::serve(listed, client, stream, config)).await,
         None => Box::pin(preface::serve(listed, client, stream)).await,
     }

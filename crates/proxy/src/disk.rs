@@ -17,6 +17,9 @@ const FILE: &str = "tables.json";
 pub(crate) struct StoredTable {
     pub(crate) table: ProxyTable,
     pub(crate) address: SocketAddr,
+    /// Where clients in plain text come in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) redirect: Option<SocketAddr>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]

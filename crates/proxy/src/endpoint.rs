@@ -38,6 +38,7 @@ use crate::{
     limits::Limits,
     meter::{Gauge, UnansweredMeter},
     mirror::Mirror,
+    redirect::Redirect,
     request_body::RequestBody,
     visitor::Visitors,
 };
@@ -49,6 +50,8 @@ pub(crate) struct LocalTable {
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
     /// What is asked of connections.
     pub(crate) ingress: Arc<Ingress>,
+    /// Where those are sent who come in plain text by a door of their own.
+    pub(crate) redirect: Option<Arc<Redirect>>,
     /// What limits the requests to all routes.
     pub(crate) gate: Option<Arc<Gate>>,
     /// Where requests leave lines.

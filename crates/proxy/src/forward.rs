@@ -14,12 +14,14 @@ use crate::{
     access_log::Entry as LogEntry,
     answer::{AnswerBody, AnswerKind, EndpointBody, Own, Running, wants_json},
     connection::{Busy, Client},
+    door::Purpose,
     endpoint::{Connection, Endpoint},
     endpoint_http2::{Refusal, refusal},
     head::{self, Passage},
     meter::NotAnswered,
     origin::{Announcement, Origin},
     pick::Random,
+    redirect,
     request_body::{RequestBody, Source},
     routing::{self, Stripped},
     search::{RESENDS, Refused, Search, Target, enter},
@@ -30,6 +32,9 @@ use crate::{
 /// Answers a request.
 pub(crate) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Response<AnswerBody> {
     let busy = Busy::new(&client.activity);
+    if client.purpose == Purpose::Redirect {
+        return finish(&client, redirect::answer(&client, &request), busy, None);
+    }
     let json = wants_json(&request);
     let (origin, sink) = {
         let table = client.scope.table();

@@ -9,6 +9,7 @@
 //! workers share nothing on the path of a request but counters of which each writes its own part.
 
 mod access_log;
+mod acme;
 mod answer;
 mod backend;
 mod budget;
@@ -18,6 +19,7 @@ mod connection;
 mod control;
 mod descriptors;
 mod disk;
+mod door;
 mod endpoint;
 mod endpoint_http2;
 mod executable;
@@ -47,6 +49,7 @@ mod pick;
 mod preface;
 pub mod probe;
 mod proxy_header;
+mod redirect;
 mod registry;
 mod request_body;
 mod routing;
@@ -61,6 +64,7 @@ mod upgrade;
 mod visitor;
 mod worker;
 
+pub use acme::{Ordered, ordered};
 pub use executable::build_of;
 pub use limits::Limits;
 pub use run::{Error, Options, run, run_with};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{budget::Allowance, clock, health::Spans};
+use crate::{acme::Pause, budget::Allowance, clock, health::Spans};
 
 /// Time and size limits of the data plane; the defaults are safe for a public listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +57,11 @@ pub struct Limits {
     pub mirrored: usize,
     /// How many requests a client may have under way on one HTTP/2 connection.
     pub http2_streams: u32,
+    /// How long it is waited before a certificate is ordered again after a failure, the first time;
+    /// four times as long each time it fails again.
+    pub order_pause: Duration,
+    /// At most.
+    pub order_pause_longest: Duration,
     /// How long the counters of a revision are kept when nothing names it any more.
     pub counters_kept: Duration,
     /// How long a step of time is for which is counted by itself.
@@ -73,6 +78,11 @@ impl Limits {
     pub(crate) fn ejection(&self) -> Spans {
         let [first, longest] = [self.ejection_first, self.ejection_longest].map(clock::in_millis);
         Spans { first, longest }
+    }
+
+    /// How long it is waited before a certificate is ordered again.
+    pub(crate) fn order_pause(&self) -> Pause {
+        Pause { first: self.order_pause, longest: self.order_pause_longest }
     }
 
     /// How many requests may be sent again.
@@ -105,6 +115,8 @@ impl Default for Limits {
             mirror: Duration::from_secs(10),
             mirrored: 64,
             http2_streams: 128,
+            order_pause: Duration::from_mins(1),
+            order_pause_longest: Duration::from_hours(6),
             counters_kept: Duration::from_mins(10),
             bucket: Duration::from_secs(10),
             buckets_kept: 360,

@@ -14,6 +14,7 @@ use crate::{
     health::Health,
     ingress::Ingress,
     meter::{Gauge, RevisionMeter, UnansweredMeter},
+    redirect::Redirect,
 };
 
 /// All routes of a scope, in the order in which they are tried.
@@ -24,6 +25,8 @@ pub(crate) struct LiveTable {
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
     /// What is asked of connections.
     pub(crate) ingress: Arc<Ingress>,
+    /// Where those are sent who come in plain text by a door of their own.
+    pub(crate) redirect: Option<Arc<Redirect>>,
     /// What limits the requests to all routes.
     pub(crate) gate: Option<Arc<Gate>>,
     /// Where requests leave lines, and which.

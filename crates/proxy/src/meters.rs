@@ -322,6 +322,7 @@ impl Meters {
             routes,
             tls: None,
             ingress: Arc::new(Ingress::of(&table.gateway)),
+            redirect: None,
             gate: watched.gateway(),
             access_log: policy,
             unanswered: Some(Arc::clone(&meters.unanswered)),

@@ -10,15 +10,19 @@ use std::{
 
 use tidegate_types::{
     Epoch, Listen, Scope,
-    data_plane::{HandedOver, ProxyTable, Refusal, Request, Response, ServedTable},
+    data_plane::{
+        HandedOver, HandedOverRedirect, ProxyTable, Refusal, Request, Response, ServedTable,
+    },
 };
 
 use crate::{
     disk::StoredTable,
+    door::{self, Door, Opened},
     hand_over::{Charge, Link, Received},
     health::watch::Watch,
     limits::Limits,
     meters::Meters,
+    redirect::{Ports, Redirect},
     store::Store,
     table::{Admission, admit, check, invalid},
     tls::Termination,
@@ -29,11 +33,44 @@ use crate::{
 #[derive(Debug)]
 struct Served {
     table: ProxyTable,
-    /// Where the scope is to be reached; an automatic port stays the same.
-    address: SocketAddr,
-    /// Held here too, so that the socket stays open whatever the workers do. None when the
-    /// address could not be bound after a restart.
-    listener: Option<TcpListener>,
+    /// Where the scope is to be reached.
+    door: Door,
+    /// Where those come in who are sent there.
+    redirect: Option<Door>,
+}
+
+impl Served {
+    /// Where those come in, and are sent, who come in plain text.
+    fn ports(&self) -> Option<Ports> {
+        let from = self.redirect.as_ref()?.address.port();
+        Some(Ports { from, to: self.door.address.port() })
+    }
+
+    /// The sockets once more.
+    fn copy(&self) -> std::io::Result<Opened> {
+        let copy = |door: &Door| door.listener.as_ref().map(TcpListener::try_clone).transpose();
+        let redirect = self.redirect.as_ref().map(copy).transpose()?;
+        Ok(Opened { serve: copy(&self.door)?, redirect: redirect.flatten() })
+    }
+
+    fn doors(&self) -> impl Iterator<Item = &Door> {
+        std::iter::once(&self.door).chain(&self.redirect)
+    }
+
+    /// Holds sockets that are new.
+    fn open(&mut self, opened: Opened) {
+        self.door.hold(opened.serve);
+        if let Some(redirect) = &mut self.redirect {
+            redirect.hold(opened.redirect);
+        }
+    }
+
+    fn close(&mut self) {
+        self.door.listener = None;
+        if let Some(redirect) = &mut self.redirect {
+            redirect.listener = None;
+        }
+    }
 }
 
 /// All scopes.
@@ -42,6 +79,7 @@ pub(crate) struct Registry {
     /// Given up to a successor.
     charge: Option<Charge>,
     predecessor: Link,
+    home: PathBuf,
     store: Store,
     /// The workers have been told to end, and some may have.
     ending: bool,
@@ -60,7 +98,8 @@ impl Registry {
         Self {
             charge: None,
             predecessor: Link::default(),
-            store: Store::new(home),
+            store: Store::new(home.clone()),
+            home,
             ending: false,
             workers,
             scopes: BTreeMap::new(),
@@ -94,7 +133,7 @@ impl Registry {
     /// Serves what was stored. An address that cannot be bound is tried again by
     /// [`Self::bind_missing`].
     pub(crate) async fn restore(&mut self, stored: Vec<StoredTable>) {
-        for StoredTable { table, address } in stored {
+        for StoredTable { table, address, redirect } in stored {
             if let Err(refusal) = check(&table) {
                 tracing::error!(scope = %table.scope, %refusal, "a stored table is not served");
                 continue;
@@ -102,9 +141,12 @@ impl Registry {
             if let Err(error) = self.restore_termination(&table).await {
                 tracing::error!(scope = %table.scope, %error, "cannot listen without a certificate");
             }
-            let served = Served { table, address, listener: None };
+            let redirect =
+                table.gateway.tls.as_ref().and_then(|tls| redirect.or(tls.redirect_from));
+            let redirect = redirect.map(Door::closed);
+            let served = Served { table, door: Door::closed(address), redirect };
             let scope = served.table.scope.clone();
-            if let Err(error) = self.install(&served.table, Vec::new()).await {
+            if let Err(error) = self.install(&served.table, served.ports(), Vec::new()).await {
                 tracing::error!(%scope, %error, "a stored table is not served");
                 continue;
             }
@@ -112,8 +154,7 @@ impl Registry {
         }
         self.bind_missing().await;
         for (scope, served) in &self.scopes {
-            if served.listener.is_none() {
-                let address = served.address;
+            for Door { address, .. } in served.doors().filter(|door| door.listener.is_none()) {
                 tracing::error!(%scope, %address, "cannot listen; trying again every second");
             }
         }
@@ -121,18 +162,21 @@ impl Registry {
 
     /// Serves what a predecessor gives: all of it, or there is no taking over.
     pub(crate) async fn take_over(&mut self, scopes: Vec<Received>) -> Result<(), String> {
-        for Received { table, address, listener } in scopes {
+        for Received { table, door, redirect } in scopes {
             let scope = table.scope.clone();
             let failed = |reason: &dyn std::fmt::Display| format!("{scope}: {reason}");
             check(&table).map_err(|refusal| failed(&refusal))?;
             let readable = self.restore_termination(&table).await;
-            if listener.is_some() {
+            let served = Served { table, door, redirect };
+            if served.doors().any(|door| door.listener.is_some()) {
                 readable.map_err(|reason| failed(&reason))?;
             }
-            let copies = listener.as_ref().map(|listener| self.copies(listener)).transpose();
-            let copies = copies.map_err(|error| failed(&error))?.unwrap_or_default();
-            self.install(&table, copies).await.map_err(|reason| failed(&reason))?;
-            self.scopes.insert(scope, Served { table, address, listener });
+            let opened = self.copies(&served.copy().map_err(|error| failed(&error))?);
+            let opened = opened.map_err(|error| failed(&error))?;
+            self.install(&served.table, served.ports(), opened)
+                .await
+                .map_err(|reason| failed(&reason))?;
+            self.scopes.insert(scope, served);
         }
         Ok(())
     }
@@ -148,10 +192,15 @@ impl Registry {
         let charge = self.charge.as_ref().filter(|_| !self.ending)?;
         let scopes = self.scopes.values().map(|served| HandedOver {
             table: served.table.clone(),
-            address: served.address,
-            listens: served.listener.is_some(),
+            address: served.door.address,
+            listens: served.door.listener.is_some(),
+            redirect: served.redirect.as_ref().map(|door| HandedOverRedirect {
+                address: door.address,
+                listens: door.listener.is_some(),
+            }),
         });
-        let listeners = self.scopes.values().filter_map(|served| served.listener.as_ref());
+        let doors = self.scopes.values().flat_map(Served::doors);
+        let listeners = doors.filter_map(|door| door.listener.as_ref());
         let sockets = charge.sockets().into_iter().chain(listeners.map(TcpListener::as_fd));
         Some((scopes.collect(), sockets.collect()))
     }
@@ -162,9 +211,7 @@ impl Registry {
         self.end(Why::Succeeded).await;
         // The successor stores what it was given.
         self.store.give_up();
-        for served in self.scopes.values_mut() {
-            served.listener = None;
-        }
+        self.scopes.values_mut().for_each(Served::close);
         self.charge = None;
     }
 
@@ -174,10 +221,10 @@ impl Registry {
             return Response::Refused(refusal);
         }
         // A scope that was not served here has no connections here.
-        if !self.scopes.contains_key(&table.scope) {
+        let Some(served) = self.scopes.get(&table.scope) else {
             return Response::Done;
-        }
-        if let Err(reason) = self.install(&table, Vec::new()).await {
+        };
+        if let Err(reason) = self.install(&table, served.ports(), Vec::new()).await {
             return Response::Refused(invalid(reason));
         }
         if let Some(served) = self.scopes.get_mut(&table.scope) {
@@ -198,13 +245,10 @@ impl Registry {
 
     /// Tries to bind what could not be bound before.
     pub(crate) async fn bind_missing(&mut self) {
-        let missing: Vec<(Scope, SocketAddr)> = self
-            .scopes
-            .iter()
-            .filter(|(_, served)| served.listener.is_none())
-            .map(|(scope, served)| (scope.clone(), served.address))
-            .collect();
-        for (scope, address) in missing {
+        let is_closed = |served: &Served| served.doors().any(|door| door.listener.is_none());
+        let closed = self.scopes.iter().filter(|(_, served)| is_closed(served));
+        let closed: Vec<Scope> = closed.map(|(scope, _)| scope.clone()).collect();
+        for scope in closed {
             if let Some(table) = self.scopes.get(&scope).map(|served| served.table.clone())
                 && let Err(error) = self.restore_termination(&table).await
             {
@@ -212,20 +256,25 @@ impl Registry {
                 tracing::debug!(%scope, %error, "cannot listen without a certificate");
                 continue;
             }
-            match self.bind(address) {
-                Ok((listener, copies)) => {
-                    let Some(served) = self.scopes.get(&scope) else {
-                        continue;
-                    };
-                    match self.install(&served.table, copies).await {
-                        Ok(()) => tracing::info!(%scope, %address, "listening"),
-                        Err(error) => tracing::error!(%scope, %error, "cannot listen"),
-                    }
-                    if let Some(served) = self.scopes.get_mut(&scope) {
-                        served.listener = Some(listener);
-                    }
-                }
-                Err(error) => tracing::debug!(%scope, %address, %error, "cannot listen"),
+            let Some(served) = self.scopes.get(&scope) else {
+                continue;
+            };
+            let opened = Opened {
+                serve: bind_if_closed(&scope, &served.door),
+                redirect: served.redirect.as_ref().and_then(|door| bind_if_closed(&scope, door)),
+            };
+            if opened.is_empty() {
+                continue;
+            }
+            // They are opened again while they cannot be shared.
+            let Ok(copies) = self.copies(&opened) else {
+                continue;
+            };
+            if let Err(error) = self.install(&served.table, served.ports(), copies).await {
+                tracing::error!(%scope, %error, "cannot listen");
+            }
+            if let Some(served) = self.scopes.get_mut(&scope) {
+                served.open(opened);
             }
         }
     }
@@ -257,36 +306,48 @@ impl Registry {
         let termination = self.termination(&table).await?;
         let current = self.scopes.get(&table.scope);
         let wanted = wanted_address(current, table.gateway.listen);
-        let open = current.filter(|served| served.listener.is_some() && served.address == wanted);
-        let new = match open {
-            Some(served) if admission == Admission::Same => {
-                let address = served.address;
-                self.store_missing().await;
-                return Ok((order.0, order.1, address));
-            }
-            Some(_) => None,
-            None => Some(self.bind(wanted).map_err(|error| Refusal::Address {
-                address: wanted,
-                reason: error.to_string(),
-            })?),
+        let wanted_redirect = wanted_redirect(current, &table);
+        let is_open =
+            |door: Option<&Door>, address| door.is_some_and(|door| door.is_open_at(address));
+        let redirect = current.and_then(|served| served.redirect.as_ref());
+        let is_same = is_open(current.map(|served| &served.door), wanted);
+        let is_same_redirect = wanted_redirect.is_none_or(|address| is_open(redirect, address));
+        if is_same && is_same_redirect && admission == Admission::Same {
+            self.store_missing().await;
+            return Ok((order.0, order.1, wanted));
+        }
+        let open = |address| {
+            open(current, address)
+                .map_err(|error| Refusal::Address { address, reason: error.to_string() })
         };
-        let (new_listener, copies) = new.unzip();
-        let address = match &new_listener {
-            Some(listener) => listener
-                .local_addr()
-                .map_err(|error| invalid(format!("cannot read the listener's address: {error}")))?,
-            None => wanted,
+        let serve = if is_same { None } else { Some(open(wanted)?) };
+        let redirect = match wanted_redirect {
+            Some(address) if !is_same_redirect => Some(open(address)?),
+            _ => None,
         };
+        let opened = Opened { serve, redirect };
+        let no_copy = |error| invalid(format!("a listener cannot be shared: {error}"));
+        let for_workers = self.copies(&opened).map_err(no_copy)?;
         if let Some(termination) = termination {
             self.terminations.insert(table.scope.clone(), termination);
         }
-        let installed = self.install(&table, copies.unwrap_or_default()).await;
+        let at = |opened: &Option<TcpListener>, wanted| {
+            let opened = opened.as_ref().and_then(|listener| listener.local_addr().ok());
+            opened.unwrap_or(wanted)
+        };
+        let address = at(&opened.serve, wanted);
+        let redirect = wanted_redirect.map(|wanted| at(&opened.redirect, wanted));
+        let ports = redirect.map(|from| Ports { from: from.port(), to: address.port() });
+        let installed = self.install(&table, ports, for_workers).await;
         let scope = table.scope.clone();
-        let listener = new_listener.or_else(|| {
-            let former = self.scopes.remove(&scope);
-            former.and_then(|served| served.listener)
-        });
-        let served = Served { table, address, listener };
+        let former = self.scopes.remove(&scope);
+        let (former, former_redirect) = former.map(|served| (served.door, served.redirect)).unzip();
+        let mut served = Served {
+            table,
+            door: Door::moved(former, address),
+            redirect: redirect.map(|address| Door::moved(former_redirect.flatten(), address)),
+        };
+        served.open(opened);
         self.scopes.insert(scope, served);
         self.store_in_force().await;
         installed.map_err(invalid)?;
@@ -304,8 +365,8 @@ impl Registry {
         if before.as_ref().is_some_and(|before| before.is_of(&wanted)) {
             return Ok(before);
         }
-        let scope = table.scope.clone();
-        let read = move || Termination::new(&scope, wanted, before.as_deref());
+        let (home, scope) = (self.home.clone(), table.scope.clone());
+        let read = move || Termination::new(&home, &scope, wanted, before.as_deref());
         match blocking(read).await {
             Ok(Ok(termination)) => Ok(Some(Arc::new(termination))),
             Ok(Err(error)) => Err(invalid(format!("{}: tls: {error}", table.scope))),
@@ -321,8 +382,8 @@ impl Registry {
         if self.terminations.contains_key(&table.scope) {
             return Ok(());
         }
-        let scope = table.scope.clone();
-        let read = move || Termination::restored(&scope, wanted);
+        let (home, scope) = (self.home.clone(), table.scope.clone());
+        let read = move || Termination::restored(&home, &scope, wanted);
         let termination = blocking(read).await?.map_err(|error| error.to_string())?;
         self.terminations.insert(table.scope.clone(), Arc::new(termination));
         Ok(())
@@ -331,6 +392,15 @@ impl Registry {
     /// Everything that has certificates to look after.
     pub(crate) fn terminations(&self) -> Vec<Arc<Termination>> {
         self.terminations.values().map(Arc::clone).collect()
+    }
+
+    /// What has certificates to order.
+    pub(crate) fn ordering(&self) -> Vec<Arc<Termination>> {
+        let orders = |served: &Served| {
+            served.table.gateway.tls.as_ref().is_some_and(|tls| tls.acme.is_some())
+        };
+        let scopes = self.scopes.iter().filter(|(_, served)| orders(served));
+        scopes.filter_map(|(scope, _)| self.terminations.get(scope).cloned()).collect()
     }
 
     /// Forgets a scope. One that cannot be forgotten on disk is kept: nobody would take it away
@@ -365,7 +435,8 @@ impl Registry {
             .values()
             .map(|served| ServedTable {
                 table: served.table.clone(),
-                address: served.listener.as_ref().map(|_| served.address),
+                address: served.door.open_address(),
+                redirect: served.redirect.as_ref().and_then(Door::open_address),
             })
             .collect()
     }
@@ -393,20 +464,25 @@ impl Registry {
     async fn install(
         &self,
         table: &ProxyTable,
-        mut listeners: Vec<TcpListener>,
+        ports: Option<Ports>,
+        mut opened: Vec<Opened>,
     ) -> Result<(), String> {
         let mut live = {
             let mut watch = self.lock_watch();
             self.lock_meters().compile(table, watch.follow(table))
         };
-        if table.gateway.tls.is_some() {
-            live.tls = self.terminations.get(&table.scope).map(|found| found.config());
+        if table.gateway.tls.is_some()
+            && let Some(termination) = self.terminations.get(&table.scope)
+        {
+            live.tls = Some(termination.config());
+            live.redirect = ports
+                .map(|ports| Arc::new(Redirect { ports, challenges: termination.challenges() }));
         }
         let live = Arc::new(live);
         self.tell(|done| Command::Table {
             scope: table.scope.clone(),
             table: Arc::clone(&live),
-            listener: listeners.pop(),
+            opened: opened.pop().unwrap_or_default(),
             done,
         })
         .await?;
@@ -435,21 +511,9 @@ impl Registry {
         Ok(())
     }
 
-    /// Opens a listener, with a copy for each worker: whatever can be refused is refused before
-    /// anything has changed.
-    ///
-    /// Without `SO_REUSEPORT`: with it, a second proxy would silently take a part of the
-    /// connections of an address that is taken.
-    fn bind(&self, address: SocketAddr) -> std::io::Result<(TcpListener, Vec<TcpListener>)> {
-        let listener = TcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
-        let copies = self.copies(&listener)?;
-        Ok((listener, copies))
-    }
-
-    /// One for each worker.
-    fn copies(&self, listener: &TcpListener) -> std::io::Result<Vec<TcpListener>> {
-        self.workers.iter().map(|_| listener.try_clone()).collect()
+    /// What each worker is given.
+    fn copies(&self, opened: &Opened) -> std::io::Result<Vec<Opened>> {
+        self.workers.iter().map(|_| opened.copy()).collect()
     }
 
     /// A failure is kept in mind by the store, and tried again by [`Self::store_missing`].
@@ -462,7 +526,11 @@ impl Registry {
         self.scopes
             .values()
             .filter(|served| keep(&served.table.scope))
-            .map(|served| StoredTable { table: served.table.clone(), address: served.address })
+            .map(|served| StoredTable {
+                table: served.table.clone(),
+                address: served.door.address,
+                redirect: served.redirect.as_ref().map(|door| door.address),
+            })
             .collect()
     }
 
@@ -487,8 +555,44 @@ async fn blocking<T: Send + 'static>(
 fn wanted_address(current: Option<&Served>, listen: Listen) -> SocketAddr {
     match (listen, current) {
         (Listen::Address(address), _) if address.port() != 0 => address,
-        (listen, Some(served)) if served.table.gateway.listen == listen => served.address,
+        (listen, Some(served)) if served.table.gateway.listen == listen => served.door.address,
         (Listen::Address(address), _) => address,
         (Listen::Automatic, _) => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+    }
+}
+
+/// The same for those who come in plain text.
+fn wanted_redirect(current: Option<&Served>, table: &ProxyTable) -> Option<SocketAddr> {
+    let asked = |table: &ProxyTable| table.gateway.tls.as_ref()?.redirect_from;
+    let wanted = asked(table)?;
+    let same = current.filter(|served| wanted.port() == 0 && asked(&served.table) == Some(wanted));
+    let same = same.and_then(|served| served.redirect.as_ref());
+    Some(same.map_or(wanted, |door| door.address))
+}
+
+/// A socket at this address: another one to the door of the scope that has it now, or a new one. So
+/// an address can become that of the other door, as when an environment is encrypted that was not.
+fn open(current: Option<&Served>, address: SocketAddr) -> std::io::Result<TcpListener> {
+    let mut doors = current.into_iter().flat_map(Served::doors);
+    match doors.find(|door| door.address == address).and_then(|door| door.listener.as_ref()) {
+        Some(listener) => listener.try_clone(),
+        None => door::bind(address),
+    }
+}
+
+fn bind_if_closed(scope: &Scope, door: &Door) -> Option<TcpListener> {
+    if door.listener.is_some() {
+        return None;
+    }
+    let address = door.address;
+    match door::bind(address) {
+        Ok(listener) => {
+            tracing::info!(%scope, %address, "listening");
+            Some(listener)
+        }
+        Err(error) => {
+            tracing::debug!(%scope, %address, %error, "cannot listen");
+            None
+        }
     }
 }

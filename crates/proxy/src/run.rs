@@ -9,6 +9,7 @@ use std::{
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
+    acme,
     control::{self, Control},
     descriptors, disk,
     hand_over::{self, Charge, Link, Parting},
@@ -108,12 +109,11 @@ pub fn run_with(options: Options, limits: Limits) -> Result<(), Error> {
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;
     let threads = worker::start(workers.max(1), &limits, visitors).map_err(Error::Start)?;
     let registry = Registry::new(home.clone(), threads.handles(), &limits);
-    let bucket = limits.bucket;
     let (outcome, control) = runtime.block_on(async {
         let started = async {
             // First of all: a signal in the middle of taking over is heard after it.
             let signals = Signals::new().map_err(Error::Start)?;
-            Ok((start(lock, &home, &socket, registry, bucket).await?, signals))
+            Ok((start(lock, &home, &socket, registry, &limits).await?, signals))
         };
         match started.await {
             Ok((control, signals)) => (live(&control, &threads, signals).await, Some(control)),
@@ -144,7 +144,7 @@ async fn start(
     home: &Path,
     socket: &Path,
     mut registry: Registry,
-    bucket: Duration,
+    limits: &Limits,
 ) -> Result<Arc<Control>, Error> {
     let (charge, predecessor) = match lock {
         Some(lock) => {
@@ -164,8 +164,9 @@ async fn start(
     // Goes on while requests in flight end, so that what still drains can be asked.
     tokio::spawn(control::serve(Arc::clone(&control), listener));
     tokio::spawn(control::watch_certificates(Arc::clone(&control)));
-    tokio::spawn(control::close_buckets(Arc::clone(&control), bucket));
+    tokio::spawn(control::close_buckets(Arc::clone(&control), limits.bucket));
     tokio::spawn(metrics::serve(Arc::clone(&control)));
+    tokio::spawn(acme::look_after(Arc::clone(&control), home.to_owned(), limits.order_pause()));
     Ok(control)
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use http::uri::PathAndQuery;
 use tidegate_types::{
-    Sticky,
+    Acme, Listen, Sticky,
     data_plane::{ProxyTable, Question, Refusal, Upstream},
 };
 
@@ -40,7 +40,15 @@ pub(crate) fn admit(current: Option<&ProxyTable>, new: &ProxyTable) -> Result<Ad
 /// Whether a table is consistent in itself.
 pub(crate) fn check(table: &ProxyTable) -> Result<(), Refusal> {
     if let Some(tls) = &table.gateway.tls {
-        if tls.certificates.is_empty() {
+        if let (Some(from), Listen::Address(to)) = (tls.redirect_from, table.gateway.listen)
+            && from == to
+            && to.port() != 0
+        {
+            return Err(invalid(format!("{}: {to} cannot lead to itself", table.scope)));
+        }
+        if let Some(acme) = &tls.acme {
+            check_acme(acme).map_err(|reason| invalid(format!("{}: {reason}", table.scope)))?;
+        } else if tls.certificates.is_empty() {
             return Err(invalid(format!("{}: tls names no certificate", table.scope)));
         }
         let mut paths = tls.certificates.iter().flat_map(|files| [&files.certificate, &files.key]);
@@ -118,6 +126,31 @@ pub(crate) fn check(table: &ProxyTable) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+fn check_acme(acme: &Acme) -> Result<(), String> {
+    if acme.hosts.is_empty() {
+        return Err("acme names no host".to_owned());
+    }
+    // They become names of files.
+    let is_host = |host: &str| {
+        let is_label = |label: &str| !label.is_empty() && !label.starts_with('-');
+        let is_plain =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte);
+        host.len() <= 253 && host.bytes().all(is_plain) && host.split('.').all(is_label)
+    };
+    if let Some(host) = acme.hosts.iter().find(|host| !is_host(host)) {
+        return Err(format!("acme: `{host}` is not a host in lower case"));
+    }
+    if !acme.directory.starts_with("https://") {
+        return Err(format!("acme: the directory `{}` is not an https:// address", acme.directory));
+    }
+    match &acme.root {
+        Some(root) if !root.is_absolute() => {
+            Err(format!("acme: the file {} is not an absolute path", root.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A refusal with a reason.

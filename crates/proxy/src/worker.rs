@@ -28,7 +28,8 @@ use crate::{
     backend::{Backend, Destination},
     budget::Budget,
     clock,
-    connection::{self, Activity},
+    connection::{self, Activity, Arrival},
+    door::{Doors, Opened, Purpose},
     endpoint::{Endpoint, LocalRoute, LocalTable},
     limits::Limits,
     live::{LiveBackend, LiveEndpoint, LiveTable, LiveUpstream},
@@ -41,18 +42,13 @@ use crate::{
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Follow this table from now on, and listen here too.
-    Table {
-        scope: Scope,
-        table: Arc<LiveTable>,
-        listener: Option<std::net::TcpListener>,
-        done: oneshot::Sender<()>,
-    },
+    Table { scope: Scope, table: Arc<LiveTable>, opened: Opened, done: oneshot::Sender<()> },
     /// Forget a scope.
     Remove { scope: Scope, done: oneshot::Sender<()> },
     /// Stop listening, end when nothing is in flight.
     Drain { why: Why, done: oneshot::Sender<()> },
     /// Another worker has more to do: take this connection.
-    Connection { scope: Scope, stream: std::net::TcpStream, peer: SocketAddr },
+    Connection { scope: Scope, arrival: Arrival<std::net::TcpStream> },
 }
 
 /// Why a worker ends.
@@ -169,7 +165,7 @@ impl Drop for EndNotice {
 pub(crate) struct ScopeState {
     scope: Scope,
     table: RefCell<Rc<LocalTable>>,
-    accepting: RefCell<Option<JoinHandle<()>>>,
+    accepting: Doors<RefCell<Option<JoinHandle<()>>>>,
     removed: Cell<bool>,
 }
 
@@ -180,12 +176,19 @@ impl ScopeState {
     }
 
     /// Stops accepting; what is returned ends when the listener is closed.
-    fn stop_accepting(&self) -> Option<JoinHandle<()>> {
-        let accepting = self.accepting.take();
+    fn stop_accepting(&self, purpose: Purpose) -> Option<JoinHandle<()>> {
+        let accepting = self.accepting.of(purpose).take();
         if let Some(task) = &accepting {
             task.abort();
         }
         accepting
+    }
+
+    /// Stops accepting at all doors.
+    fn close(&self) -> impl Iterator<Item = JoinHandle<()>> {
+        [Purpose::Serve, Purpose::Redirect]
+            .into_iter()
+            .filter_map(|purpose| self.stop_accepting(purpose))
     }
 }
 
@@ -354,7 +357,7 @@ impl Worker {
     fn stop_accepting(&self, done: oneshot::Sender<()>) {
         self.draining.send_replace(true);
         let scopes = self.scopes.borrow();
-        let tasks = scopes.values().filter_map(|scope| scope.stop_accepting());
+        let tasks = scopes.values().flat_map(|scope| scope.close());
         when_closed(tasks.collect(), done);
         self.workers[self.index].accepts.store(false, Release);
     }
@@ -366,39 +369,48 @@ impl Worker {
 
     fn follow(self: &Rc<Self>, command: Command) {
         match command {
-            Command::Table { scope, table, listener, done } => {
+            Command::Table { scope, table, opened, done } => {
                 let local = Rc::new(self.localise(&scope, &table));
                 let state =
                     Rc::clone(self.scopes.borrow_mut().entry(scope.clone()).or_insert_with(|| {
                         Rc::new(ScopeState {
                             scope,
                             table: RefCell::default(),
-                            accepting: RefCell::default(),
+                            accepting: Doors::default(),
                             removed: Cell::new(false),
                         })
                     }));
                 state.table.replace(local);
                 self.endpoints.borrow_mut().retain(|_, endpoint| endpoint.strong_count() > 0);
                 self.budgets.borrow_mut().retain(|_, budget| Rc::strong_count(budget) > 1);
-                let former = listener.and_then(|listener| self.listen(&state, listener));
-                when_closed(former.into_iter().collect(), done);
+                let mut former = Vec::new();
+                if table.redirect.is_none() {
+                    former.extend(state.stop_accepting(Purpose::Redirect));
+                }
+                for (purpose, listener) in
+                    [(Purpose::Serve, opened.serve), (Purpose::Redirect, opened.redirect)]
+                {
+                    let listener = listener.map(|listener| self.listen(&state, purpose, listener));
+                    former.extend(listener.flatten());
+                }
+                when_closed(former, done);
             }
             Command::Remove { scope, done } => {
                 let removed = self.scopes.borrow_mut().remove(&scope);
-                let former = removed.and_then(|state| {
+                let former = removed.map(|state| {
                     state.removed.set(true);
                     state.table.take();
-                    state.stop_accepting()
+                    state.close().collect()
                 });
-                when_closed(former.into_iter().collect(), done);
+                when_closed(former.unwrap_or_default(), done);
             }
             Command::Drain { done, .. } => drop(done.send(())),
-            Command::Connection { scope, stream, peer } => {
+            Command::Connection { scope, arrival: Arrival { stream, peer, purpose } } => {
                 let state = self.scopes.borrow().get(&scope).cloned();
                 // The scope may have been removed on the way.
                 if let Some(state) = state {
                     match TcpStream::from_std(stream) {
-                        Ok(stream) => self.serve(state, stream, peer),
+                        Ok(stream) => self.serve(state, Arrival { stream, peer, purpose }),
                         Err(error) => tracing::warn!(%error, "cannot take a connection"),
                     }
                 }
@@ -453,6 +465,7 @@ impl Worker {
             routes,
             tls: live.tls.clone(),
             ingress: Arc::clone(&live.ingress),
+            redirect: live.redirect.clone(),
             gate: live.gate.clone(),
             access_log: live.access_log.as_ref().map(|policy| Sink::new(scope, policy)),
             unanswered: live.unanswered.clone(),
@@ -469,6 +482,7 @@ impl Worker {
     fn listen(
         self: &Rc<Self>,
         state: &Rc<ScopeState>,
+        purpose: Purpose,
         listener: std::net::TcpListener,
     ) -> Option<JoinHandle<()>> {
         let listener = match TcpListener::from_std(listener) {
@@ -482,7 +496,9 @@ impl Worker {
         let task = spawn_local(async move {
             loop {
                 match listener.accept().await {
-                    Ok((stream, peer)) => worker.place(&accepting, stream, peer),
+                    Ok((stream, peer)) => {
+                        worker.place(&accepting, Arrival { stream, peer, purpose });
+                    }
                     Err(error) => {
                         // Out of file descriptors, mostly: others end in the meantime.
                         tracing::warn!(scope = %accepting.scope, %error, "cannot accept");
@@ -491,39 +507,38 @@ impl Worker {
                 }
             }
         });
-        let former = state.stop_accepting();
-        state.accepting.replace(Some(task));
+        let former = state.stop_accepting(purpose);
+        state.accepting.of(purpose).replace(Some(task));
         former
     }
 
     /// Gives a new connection to the worker with the fewest, once in its life: few connections
     /// that live long would otherwise gather at one worker.
-    fn place(self: &Rc<Self>, state: &Rc<ScopeState>, stream: TcpStream, peer: SocketAddr) {
+    fn place(self: &Rc<Self>, state: &Rc<ScopeState>, arrival: Arrival) {
         let load = |handle: &Handle| handle.connections.load(Relaxed);
         let least = (0..self.workers.len()).min_by_key(|index| load(&self.workers[*index]));
         match least {
             Some(other) if load(&self.workers[other]) < load(&self.workers[self.index]) => {
+                let Arrival { stream, peer, purpose } = arrival;
                 match stream.into_std() {
                     Ok(stream) => self.workers[other].send(Command::Connection {
                         scope: state.scope.clone(),
-                        stream,
-                        peer,
+                        arrival: Arrival { stream, peer, purpose },
                     }),
                     Err(error) => tracing::warn!(%error, "cannot hand over a connection"),
                 }
             }
-            _ => self.serve(Rc::clone(state), stream, peer),
+            _ => self.serve(Rc::clone(state), arrival),
         }
     }
 
-    fn serve(self: &Rc<Self>, scope: Rc<ScopeState>, stream: TcpStream, peer: SocketAddr) {
+    fn serve(self: &Rc<Self>, scope: Rc<ScopeState>, arrival: Arrival) {
         let number = self.next_connection.get();
         self.next_connection.set(number + 1);
         let activity = Arc::new(Activity::new());
         let listed = Listed { worker: Rc::clone(self), number };
         self.workers[self.index].connections.fetch_add(1, Relaxed);
-        let task =
-            spawn_local(connection::serve(listed, scope, stream, peer, Arc::clone(&activity)));
+        let task = spawn_local(connection::serve(listed, scope, arrival, Arc::clone(&activity)));
         let open = Open { activity, task: task.abort_handle() };
         self.open.borrow_mut().insert(number, open);
     }

@@ -209,6 +209,18 @@ pub struct HandedOver {
     pub address: SocketAddr,
     /// Whether a listening socket comes with it.
     pub listens: bool,
+    /// Where clients in plain text are sent to HTTPS from, if they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redirect: Option<HandedOverRedirect>,
+}
+
+/// A place where clients come in plain text to be sent to HTTPS, given to a successor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandedOverRedirect {
+    /// Where it is, or should be.
+    pub address: SocketAddr,
+    /// Whether a listening socket comes with it, after that of the scope.
+    pub listens: bool,
 }
 
 /// A table in force.
@@ -218,6 +230,10 @@ pub struct ServedTable {
     pub table: ProxyTable,
     /// Where its scope listens; none when the address could not be bound after a restart.
     pub address: Option<SocketAddr>,
+    /// Where clients in plain text are sent to HTTPS from; none when they are not, or the address
+    /// could not be bound after a restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redirect: Option<SocketAddr>,
 }
 
 /// Why a table was refused.

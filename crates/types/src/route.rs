@@ -13,7 +13,7 @@ pub struct Gateway {
     pub listen: Listen,
     /// How it is encrypted; plain HTTP when absent.
     #[serde(default)]
-    pub tls: Option<Tls>,
+    pub tls: Option<Box<Tls>>,
     /// How many requests may be in flight at once; any number when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<Concurrency>,
@@ -62,12 +62,36 @@ impl From<Listen> for Gateway {
     }
 }
 
-/// How what is said with clients is encrypted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// How what is said with clients is encrypted. A client is shown the first certificate that is valid
+/// for the name it asks for; the first of all when none is, or when it names none.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Tls {
-    /// A client is shown the first that is valid for the name it asks for; the first of all when
-    /// none is, or when it names none.
+    /// Those of the user, which come first.
     pub certificates: Vec<CertificateFiles>,
+    /// Those that the proxy orders and renews by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acme: Option<Acme>,
+    /// Whoever asks here in plain text is told to come back by HTTPS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redirect_from: Option<SocketAddr>,
+}
+
+/// Certificates that an authority issues to whoever proves that a host is his (ACME, RFC 8555). To
+/// have this in a table is to agree to the authority's terms.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Acme {
+    /// Each of these hosts has a certificate of its own; in lower case.
+    pub hosts: Vec<String>,
+    /// Where the authority reaches somebody.
+    #[serde(default)]
+    pub email: Option<String>,
+    /// The address of the authority's directory.
+    pub directory: String,
+    /// A file in PEM form with who is trusted to vouch for the authority's own server; those that
+    /// the system trusts when absent.
+    #[serde(default)]
+    pub root: Option<PathBuf>,
 }
 
 /// A certificate and its key, each in a file in PEM form.

@@ -74,7 +74,7 @@ async fn split(
         Some(files) => {
             let certificate = files.certificate.clone();
             let pair = CertificateFiles { certificate, key: files.key.clone() };
-            let tls = Some(Tls { certificates: vec![pair] });
+            let tls = Some(Tls { certificates: vec![pair], ..Tls::default() }.into());
             ("bench/secure", Gateway { tls, ..Gateway::default() })
         }
     };

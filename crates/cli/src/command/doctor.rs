@@ -9,7 +9,7 @@ use std::{
 
 use serde::Serialize;
 use tidegate_engine::EnvironmentView;
-use tidegate_proxy::client::Client as ProxyClient;
+use tidegate_proxy::{Ordered, ValidUntil, client::Client as ProxyClient};
 use tidegate_server::{api::Health, client::Error};
 use tidegate_types::Listen;
 
@@ -72,6 +72,7 @@ pub(crate) async fn run(context: &Context) -> Result<Exit, Fault> {
     if let Ok(project) = &project {
         findings.extend(ports(project, &views));
         findings.extend(certificates(project));
+        findings.extend(ordered(project, &teardown::proxy_folder(&context.home)));
     }
     findings.extend(health.ok().map(|health| clock(&health)));
     let failed = findings.iter().any(|finding| finding.grade == Grade::Fail);
@@ -263,6 +264,54 @@ fn certificates(project: &Project) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Those that the proxy orders by itself, as its files tell.
+fn ordered(project: &Project, home: &Path) -> Vec<Finding> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    let now = i64::try_from(now).unwrap_or(i64::MAX);
+    let mut findings = Vec::new();
+    for environment in &project.manifest.environments {
+        let Some(acme) = environment.gateway.tls.as_ref().and_then(|tls| tls.acme.as_ref()) else {
+            continue;
+        };
+        let name = &environment.name;
+        for Ordered { host, valid_until, problem } in tidegate_proxy::ordered(home, acme) {
+            let is_valid = |until: &ValidUntil| until.seconds > now;
+            let remedy = "the proxy tries again by itself; its log says when";
+            findings.push(match (valid_until, problem) {
+                (Some(until), None) if is_valid(&until) => {
+                    pass("tls", format!("{host} of {name} is valid until {}", until.text))
+                }
+                (Some(until), Some(problem)) if is_valid(&until) => warn(
+                    "tls",
+                    format!(
+                        "{host} of {name} is valid until {}, and not renewed: {problem}",
+                        until.text
+                    ),
+                    remedy,
+                ),
+                (Some(until), problem) => fail(
+                    "tls",
+                    format!("{host} of {name} was valid until {}{}", until.text, because(problem)),
+                    remedy,
+                ),
+                (None, Some(problem)) => {
+                    fail("tls", format!("{host} of {name} has no certificate: {problem}"), remedy)
+                }
+                (None, None) => warn(
+                    "tls",
+                    format!("{host} of {name} has no certificate yet"),
+                    "it is ordered when the environment is deployed",
+                ),
+            });
+        }
+    }
+    findings
+}
+
+fn because(problem: Option<String>) -> String {
+    problem.map(|problem| format!(": {problem}")).unwrap_or_default()
 }
 
 fn free(address: SocketAddr) -> std::io::Result<()> {

@@ -114,7 +114,8 @@ impl Tidegate {
                 revision,
             }
         });
-        let tls = tls.then(|| Tls { certificates: vec![self.certificate.clone()] });
+        let tls = tls
+            .then(|| Tls { certificates: vec![self.certificate.clone()], ..Tls::default() }.into());
         ProxyTable {
             scope,
             epoch: Epoch(self.epoch),

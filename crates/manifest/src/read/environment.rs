@@ -6,12 +6,12 @@ use std::{
 };
 
 use tidegate_types::{
-    AccessLog, CertificateFiles, Condition, EnvironmentName, Gateway, Guard, Listen, Network,
-    QueryLogging, Tls, WithoutEvidence,
+    AccessLog, Condition, EnvironmentName, Gateway, Guard, Listen, Network, QueryLogging,
+    WithoutEvidence,
 };
 
 use super::{
-    concurrency,
+    concurrency, encryption,
     fields::Fields,
     strategy::{self, StrategyDraft},
 };
@@ -23,7 +23,6 @@ use crate::{
 };
 
 const PATH: &str = "environments.*";
-const CERTIFICATE: &str = "environments.*.tls.certificates.*";
 const WHEN: &str = "environments.*.rollback.when";
 
 /// An environment and where its parts were written.
@@ -60,7 +59,7 @@ fn read<'a>(
     let fields = Fields::new(node, PATH);
     let strategy = strategy::read(fields.node("strategy"), report);
     let rollback = fields.child("rollback");
-    let tls = tls(&name, &fields, report);
+    let tls = encryption::read(&name, &fields, report);
     let gateway = fields.child("gateway");
     let (when, guard_spans) = guards(&rollback, report);
     let values: Vec<&Entry> = fields.named("env").collect();
@@ -111,7 +110,7 @@ fn listen(fields: &Fields<'_>) -> Listen {
     address(fields, "listen").map_or(Listen::Automatic, Listen::Address)
 }
 
-fn address(fields: &Fields<'_>, name: &str) -> Option<SocketAddr> {
+pub(super) fn address(fields: &Fields<'_>, name: &str) -> Option<SocketAddr> {
     let text = fields.text(name)?;
     let port = text.parse::<u16>().map(|port| (Ipv4Addr::LOCALHOST, port).into());
     port.or_else(|_| text.parse()).ok()
@@ -134,32 +133,6 @@ fn access_log(gateway: &Fields<'_>) -> Option<AccessLog> {
 fn trusted_proxies(gateway: &Fields<'_>) -> Vec<Network> {
     let items = gateway.items("trusted_proxies").unwrap_or_default();
     items.iter().filter_map(|item| item.scalar()?.text.parse().ok()).collect()
-}
-
-fn tls(name: &EnvironmentName, fields: &Fields<'_>, report: &mut Report<'_>) -> Option<Tls> {
-    fields.node("tls")?;
-    let tls = fields.child("tls");
-    let items = tls.items("certificates")?;
-    if items.is_empty()
-        && let Some(span) = tls.span("certificates")
-    {
-        report
-            .error(
-                "empty-list",
-                span,
-                format!("`tls.certificates` of environment `{name}` names no certificate"),
-            )
-            .help("name a certificate and its key, or remove `tls` for plain HTTP");
-    }
-    let certificates = items
-        .iter()
-        .map(|item| {
-            let fields = Fields::new(Some(item), CERTIFICATE);
-            let path = |name| fields.value::<String>(name).into();
-            CertificateFiles { certificate: path("certificate"), key: path("key") }
-        })
-        .collect();
-    Some(Tls { certificates })
 }
 
 /// The guards of an environment: those that were written, in their order, and those of the default

@@ -369,7 +369,8 @@ pub(crate) const KEYS: &[Key] = &[
     Key::new("environments.*.tls", &[MAPPING], "Encrypts the environment: it is reached by HTTPS.")
         .depends("plain HTTP")
         .details(
-            "TLS 1.2 and 1.3, with HTTP/2 and HTTP/1.1. Plain HTTP is answered with 400 then.",
+            "TLS 1.2 and 1.3, with HTTP/2 and HTTP/1.1. At least one of `certificates` and `acme`. \
+             Plain HTTP is answered with 400 then; see `redirect_from`.",
         )
         .example(
             "{ certificates: [{ certificate: /etc/ssl/shop.pem, key: /etc/ssl/shop.key }] }",
@@ -379,7 +380,7 @@ pub(crate) const KEYS: &[Key] = &[
         &[Form::List],
         "Certificates with their keys, in files on the machine that serves.",
     )
-    .required()
+    .depends("none")
     .details(
         "A client is shown the first that is valid for the host it asks for; the first of all when \
          none is. The files are read when they are named first and again when they change; a pair \
@@ -402,6 +403,75 @@ pub(crate) const KEYS: &[Key] = &[
     )
     .required()
     .example("/etc/letsencrypt/live/shop.example.com/privkey.pem"),
+    Key::new(
+        "environments.*.tls.acme",
+        &[MAPPING],
+        "Certificates that the proxy orders and renews by itself (ACME, as by Let's Encrypt).",
+    )
+    .depends("none")
+    .details(
+        "The hosts have to lead to this environment at port 443, or at port 80 with `redirect_from`. \
+         For a host that a certificate of `certificates` is valid for none is ordered.",
+    )
+    .example("{ hosts: [shop.example.com], agree_to_terms: true }"),
+    Key::new(
+        "environments.*.tls.acme.hosts",
+        &[Form::List],
+        "The hosts; each has a certificate of its own.",
+    )
+    .required()
+    .example("[shop.example.com, www.shop.example.com]"),
+    Key::new(
+        "environments.*.tls.acme.hosts.*",
+        &[Form::Scalar(Kind::Host)],
+        "A host. Wildcards cannot be ordered.",
+    )
+    .example("shop.example.com"),
+    Key::new(
+        "environments.*.tls.acme.agree_to_terms",
+        &[BOOLEAN],
+        "That you agree to the authority's terms of service, which has to be `true`.",
+    )
+    .required()
+    .details("Those of Let's Encrypt are at https://letsencrypt.org/repository/.")
+    .example("true"),
+    Key::new(
+        "environments.*.tls.acme.email",
+        &[TEXT],
+        "Where the authority reaches somebody.",
+    )
+    .depends("none is given")
+    .example("ops@example.com"),
+    Key::new(
+        "environments.*.tls.acme.directory",
+        &[TEXT],
+        "The address of the authority's directory.",
+    )
+    .default("https://acme-v02.api.letsencrypt.org/directory")
+    .details(
+        "For trials there is https://acme-staging-v02.api.letsencrypt.org/directory, whose \
+         certificates no browser trusts and which takes many more orders.",
+    )
+    .example("https://ca.example.com/acme/directory"),
+    Key::new(
+        "environments.*.tls.acme.root",
+        &[ABSOLUTE_PATH],
+        "A file in PEM form with the certificate by which the authority's own server is known.",
+    )
+    .depends("those that the system trusts")
+    .details("For an authority of your own.")
+    .example("/etc/ssl/our-authority.pem"),
+    Key::new(
+        "environments.*.tls.redirect_from",
+        &[integer(1, 65535), Form::Scalar(Kind::Address)],
+        "Whoever asks by plain HTTP at this address is sent to HTTPS.",
+    )
+    .depends("plain HTTP is not listened to")
+    .details(
+        "With 308, to the same host and path. A number alone is a port on 127.0.0.1. An authority \
+         that asks whether a host leads here (`acme`) is answered there, too.",
+    )
+    .example("0.0.0.0:80"),
     Key::new(
         "environments.*.gateway",
         &[MAPPING],

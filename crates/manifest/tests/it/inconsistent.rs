@@ -732,6 +732,8 @@ environments:
   one: { tls: { certificates: [{ certificate: shop.pem, key: ~/shop.key }] } }
   two: { tls: { certificates: [] } }
   three: { tls: {} }
+  four: { tls: { acme: { hosts: [], agree_to_terms: false, directory: ca.example.com } } }
+  five: { tls: { acme: { hosts: ['*.example.com'] } } }
 ";
     insta::assert_snapshot!(told(text), @r"
     error[bad-path]: `certificate` in item 1 of `tls.certificates` of environment `one`: `shop.pem` is not an absolute path
@@ -753,14 +755,49 @@ environments:
       |
     5 |   two: { tls: { certificates: [] } }
       |                               ^^^
-      = help: name a certificate and its key, or remove `tls` for plain HTTP
+      = help: name a certificate and its key, or remove `certificates`
 
-    error[missing-key]: `certificates` is missing in `tls` of environment `three`
+    error[missing-key]: `tls` of environment `three` does not say where certificates come from
      --> tidegate.yaml:6:17
       |
     6 |   three: { tls: {} }
       |                 ^^^
-      = help: add it, for example `certificates: [{ certificate: /etc/ssl/shop.pem, key: /etc/ssl/shop.key }]`
+      = help: add `certificates` for files of your own, or `acme` to have them ordered
+
+    error[empty-list]: `tls.acme.hosts` of environment `four` is empty
+     --> tidegate.yaml:7:33
+      |
+    7 |   four: { tls: { acme: { hosts: [], agree_to_terms: false, directory: ca.example.com } } }
+      |                                 ^^
+      = help: name the hosts that lead here
+
+    error[not-agreed]: `tls.acme` of environment `four` does not agree to the authority's terms
+     --> tidegate.yaml:7:53
+      |
+    7 |   four: { tls: { acme: { hosts: [], agree_to_terms: false, directory: ca.example.com } } }
+      |                                                     ^^^^^
+      = help: no authority issues a certificate without: read its terms and write `agree_to_terms: true`, or name certificates of your own in files
+
+    error[bad-url]: `ca.example.com` is not an https:// address
+     --> tidegate.yaml:7:71
+      |
+    7 |   four: { tls: { acme: { hosts: [], agree_to_terms: false, directory: ca.example.com } } }
+      |                                                                       ^^^^^^^^^^^^^^
+      = help: write the address of the authority's directory, or leave it out
+
+    error[missing-key]: `agree_to_terms` is missing in `tls.acme` of environment `five`
+     --> tidegate.yaml:8:26
+      |
+    8 |   five: { tls: { acme: { hosts: ['*.example.com'] } } }
+      |                          ^^^^^
+      = help: add it, for example `agree_to_terms: true`
+
+    error[bad-host]: item 1 of `tls.acme.hosts` of environment `five`: `*.example.com` is not the name of a host
+     --> tidegate.yaml:8:34
+      |
+    8 |   five: { tls: { acme: { hosts: ['*.example.com'] } } }
+      |                                  ^^^^^^^^^^^^^^^
+      = help: this version has no wildcards: name each host, or leave `host` out for any
     ");
 }
 

@@ -41,7 +41,6 @@ mod sockets;
 mod successor;
 
 use std::{
-    net::{SocketAddr, TcpListener},
     os::fd::{AsFd as _, BorrowedFd},
     sync::Arc,
     time::Duration,
@@ -54,7 +53,7 @@ pub(crate) use self::{
     predecessor::{Parting, give_way, nothing_left},
     successor::{Link, take_over},
 };
-use crate::lock::Lock;
+use crate::{door::Door, lock::Lock};
 
 /// So long one waits for the other, where it may.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -78,7 +77,7 @@ impl Charge {
 #[derive(Debug)]
 pub(crate) struct Received {
     pub(crate) table: ProxyTable,
-    pub(crate) address: SocketAddr,
-    /// None when the predecessor could not listen.
-    pub(crate) listener: Option<TcpListener>,
+    /// Not open when the predecessor could not listen.
+    pub(crate) door: Door,
+    pub(crate) redirect: Option<Door>,
 }

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{Charge, PATIENCE, Received, sockets};
-use crate::{lock::Lock, meters::Meters, registry::Registry};
+use crate::{door::Door, lock::Lock, meters::Meters, registry::Registry};
 
 /// Between two questions for what the predecessor counts; longer when the answers take long.
 const PERIOD: Duration = Duration::from_millis(50);
@@ -110,7 +110,11 @@ fn unexpected(response: &Response) -> io::Error {
 
 /// The charge, and each scope with its socket.
 fn unpack(scopes: Vec<HandedOver>, files: Vec<OwnedFd>) -> io::Result<(Charge, Vec<Received>)> {
-    let wanted = 2 + scopes.iter().filter(|scope| scope.listens).count();
+    let sockets = |scope: &HandedOver| {
+        let redirects = scope.redirect.is_some_and(|redirect| redirect.listens);
+        usize::from(scope.listens) + usize::from(redirects)
+    };
+    let wanted = 2 + scopes.iter().map(sockets).sum::<usize>();
     if files.len() != wanted {
         let received = files.len();
         return Err(io::Error::other(format!("{received} files came instead of {wanted}")));
@@ -120,9 +124,18 @@ fn unpack(scopes: Vec<HandedOver>, files: Vec<OwnedFd>) -> io::Result<(Charge, V
     let lock = Lock::from(next()?);
     let socket = Arc::new(UnixListener::from_std(StdUnixListener::from(next()?))?);
     let mut received = Vec::with_capacity(scopes.len());
-    for HandedOver { table, address, listens } in scopes {
+    let mut door = |address, listens| {
         let listener = if listens { Some(TcpListener::from(next()?)) } else { None };
-        received.push(Received { table, address, listener });
+        Ok::<_, io::Error>(Door { address, listener })
+    };
+    for HandedOver { table, address, listens, redirect } in scopes {
+        received.push(Received {
+            table,
+            door: door(address, listens)?,
+            redirect: redirect
+                .map(|redirect| door(redirect.address, redirect.listens))
+                .transpose()?,
+        });
     }
     Ok((Charge { lock, socket }, received))
 }

@@ -9,7 +9,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::HTTP2;
+use super::{HTTP2, QUESTION};
 use crate::{
     connection::{self, Client},
     http2,
@@ -60,10 +60,11 @@ pub(crate) async fn serve(
         }
     };
     client.activity.rest();
-    if stream.get_ref().1.alpn_protocol() == Some(HTTP2) {
-        http2::serve(listed, client, stream).await;
-    } else {
-        connection::http1(listed, client, stream).await;
+    match stream.get_ref().1.alpn_protocol() {
+        Some(HTTP2) => http2::serve(listed, client, stream).await,
+        // It has seen what it wanted to see.
+        Some(QUESTION) => {}
+        _ => connection::http1(listed, client, stream).await,
     }
 }
 

@@ -1,11 +1,14 @@
 //! Encrypted connections: certificates from files, chosen by the name a client asks for, and read
-//! again when the files change.
+//! again when the files change. Those that are ordered ([`crate::acme`]) are files, too.
 
 mod accept;
 mod pair;
 mod validity;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+};
 
 use rustls::{
     ServerConfig,
@@ -17,13 +20,19 @@ use rustls::{
     },
     sign::CertifiedKey,
 };
-use tidegate_types::{CertificateFiles, Scope, Tls};
+use tidegate_types::{Acme, CertificateFiles, Scope, Tls};
 
-pub(crate) use self::accept::serve;
-use self::pair::{Judgement, Pair, PairError, Watched};
+use self::pair::{Judgement, Pair, Watched};
+#[cfg(test)]
+pub(crate) use self::validity::Moment;
+pub(crate) use self::{accept::serve, pair::PairError, validity::Validity};
+use crate::acme::{self, Challenges};
 
 /// The name of HTTP/2 in a handshake.
 const HTTP2: &[u8] = b"h2";
+/// The name of the protocol by which an authority asks whether a host is ours (RFC 8737). Nothing is
+/// said after the handshake.
+const QUESTION: &[u8] = b"acme-tls/1";
 
 /// So many pairs that a table named before are kept for one that names them again.
 const KEPT: usize = 16;
@@ -33,7 +42,7 @@ const KEPT: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Termination {
     scope: Scope,
-    tls: Tls,
+    tls: Box<Tls>,
     config: Arc<ServerConfig>,
     tickets: Arc<dyn ProducesTickets>,
     shown: Arc<Shown>,
@@ -45,6 +54,8 @@ pub(crate) struct Termination {
 struct Pairs {
     /// In the order of the table.
     named: Vec<Watched>,
+    /// In the order of their hosts. Those that are not there yet are read when they are.
+    ordered: Vec<Watched>,
     /// Of tables before, the latest first: whoever goes back to one needs no file for it.
     former: Vec<Pair>,
 }
@@ -52,23 +63,30 @@ struct Pairs {
 impl Termination {
     /// Reads all certificates that a table names. One that cannot be read or has expired, and that
     /// was in use before, is used as it was.
-    pub(crate) fn new(scope: &Scope, tls: Tls, before: Option<&Self>) -> Result<Self, PairError> {
+    pub(crate) fn new(
+        home: &Path,
+        scope: &Scope,
+        tls: Box<Tls>,
+        before: Option<&Self>,
+    ) -> Result<Self, PairError> {
         let former = before.map(|before| before.lock().all()).unwrap_or_default();
+        let kept = |files: &CertificateFiles| former.iter().find(|pair| pair.files == *files);
         let mut named = Vec::with_capacity(tls.certificates.len());
         for files in &tls.certificates {
-            let kept = former.iter().find(|pair| pair.files == *files);
-            named.push(Watched::read(scope, files, kept)?);
+            named.push(Watched::read(scope, files, kept(files))?);
         }
-        let former =
-            former.into_iter().filter(|pair| !tls.certificates.contains(&pair.files)).take(KEPT);
-        let pairs = Pairs { named, former: former.collect() };
-        let tickets = before.map(|before| Arc::clone(&before.tickets));
-        Self::with(scope, tls, pairs, tickets)
+        let files = ordered_files(home, &tls);
+        let ordered = files.iter().map(|files| Watched::ordered(files, kept(files))).collect();
+        let is_named =
+            |pair: &Pair| tls.certificates.iter().chain(&files).any(|files| *files == pair.files);
+        let former = former.iter().filter(|pair| !is_named(pair)).take(KEPT).cloned().collect();
+        Self::with(scope, tls, Pairs { named, ordered, former }, before)
     }
 
     /// Reads the certificates of a table that was in force before a restart. Those that have
-    /// expired are used, and those that cannot be read are left out as long as there is another.
-    pub(crate) fn restored(scope: &Scope, tls: Tls) -> Result<Self, PairError> {
+    /// expired are used, and those that cannot be read are left out as long as there is another, or
+    /// may come.
+    pub(crate) fn restored(home: &Path, scope: &Scope, tls: Box<Tls>) -> Result<Self, PairError> {
         let mut named = Vec::with_capacity(tls.certificates.len());
         let mut missing = None;
         for files in &tls.certificates {
@@ -76,34 +94,50 @@ impl Termination {
             named.push(watched);
             missing = missing.or(error);
         }
+        let has_none = tls.acme.is_none() && named.iter().all(|watched| watched.pair.is_none());
         match missing {
-            Some(error) if named.iter().all(|watched| watched.pair.is_none()) => Err(error),
-            missing => {
-                if let Some(error) = missing {
-                    tracing::error!(%scope, %error, "served without one of the certificates");
-                }
-                Self::with(scope, tls, Pairs { named, former: Vec::new() }, None)
+            Some(error) if has_none => return Err(error),
+            Some(error) => {
+                tracing::error!(%scope, %error, "served without one of the certificates");
             }
+            None => {}
         }
+        let files = ordered_files(home, &tls);
+        let ordered = files.iter().map(|files| Watched::ordered(files, None)).collect();
+        Self::with(scope, tls, Pairs { named, ordered, former: Vec::new() }, None)
     }
 
     fn with(
         scope: &Scope,
-        tls: Tls,
+        tls: Box<Tls>,
         pairs: Pairs,
-        tickets: Option<Arc<dyn ProducesTickets>>,
+        before: Option<&Self>,
     ) -> Result<Self, PairError> {
-        let tickets = match tickets {
-            Some(tickets) => tickets,
+        let tickets = match before {
+            Some(before) => Arc::clone(&before.tickets),
             None => ring::Ticketer::new().map_err(PairError::Library)?,
         };
-        let shown = Arc::new(Shown(RwLock::new(pairs.keys())));
+        // An order that is under way goes on.
+        let challenges = before.map(Self::challenges).unwrap_or_default();
+        let shown = Arc::new(Shown { keys: RwLock::new(pairs.keys()), challenges });
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
             .map_err(PairError::Library)?
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(&shown) as Arc<dyn ResolvesServerCert>);
         config.alpn_protocols = vec![HTTP2.to_vec(), b"http/1.1".to_vec()];
+        if let Some(acme) = &tls.acme {
+            config.alpn_protocols.push(QUESTION.to_vec());
+            for (host, watched) in acme.hosts.iter().zip(&pairs.ordered) {
+                if watched.pair.is_none() && !pairs.holds(host) {
+                    tracing::warn!(
+                        %scope, host,
+                        "there is no certificate yet: it is ordered, and until it is there nobody \
+                         can connect by HTTPS"
+                    );
+                }
+            }
+        }
         config.ticketer = Arc::clone(&tickets);
         // Tickets do for those who come back; a store here would be a lock between the workers.
         config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -111,9 +145,34 @@ impl Termination {
         Ok(Self { scope: scope.clone(), tls, config, tickets, shown, pairs: Mutex::new(pairs) })
     }
 
+    /// Of which scope.
+    pub(crate) fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// What is ordered.
+    pub(crate) fn acme(&self) -> Option<&Acme> {
+        self.tls.acme.as_ref()
+    }
+
+    /// Whether an authority can ask in plain text, too.
+    pub(crate) fn redirects(&self) -> bool {
+        self.tls.redirect_from.is_some()
+    }
+
+    /// What an authority is answered that asks whether a host is ours.
+    pub(crate) fn challenges(&self) -> Arc<Challenges> {
+        Arc::clone(&self.shown.challenges)
+    }
+
+    /// Whether a certificate of the user is valid for this host, so that none is ordered.
+    pub(crate) fn holds(&self, host: &str) -> bool {
+        self.lock().holds(host)
+    }
+
     /// Whether this is what a table asks for.
     pub(crate) fn is_of(&self, tls: &Tls) -> bool {
-        self.tls == *tls
+        *self.tls == *tls
     }
 
     /// For new handshakes.
@@ -126,11 +185,12 @@ impl Termination {
     pub(crate) fn reload(&self) {
         let mut pairs = self.lock();
         let mut changed = false;
-        for watched in &mut pairs.named {
+        let Pairs { named, ordered, .. } = &mut *pairs;
+        for watched in named.iter_mut().chain(ordered) {
             changed |= watched.reload(&self.scope);
         }
         if changed {
-            *self.shown.0.write().unwrap_or_else(PoisonError::into_inner) = pairs.keys();
+            *self.shown.keys.write().unwrap_or_else(PoisonError::into_inner) = pairs.keys();
         }
     }
 
@@ -140,15 +200,39 @@ impl Termination {
 }
 
 impl Pairs {
+    fn in_use(&self) -> impl Iterator<Item = &Pair> {
+        self.named.iter().chain(&self.ordered).filter_map(|watched| watched.pair.as_ref())
+    }
+
     fn keys(&self) -> Vec<Arc<CertifiedKey>> {
-        let pairs = self.named.iter().filter_map(|watched| watched.pair.as_ref());
-        pairs.map(|pair| Arc::clone(&pair.key)).collect()
+        self.in_use().map(|pair| Arc::clone(&pair.key)).collect()
     }
 
     fn all(&self) -> Vec<Pair> {
-        let named = self.named.iter().filter_map(|watched| watched.pair.as_ref());
-        named.chain(&self.former).cloned().collect()
+        self.in_use().chain(&self.former).cloned().collect()
     }
+
+    fn holds(&self, host: &str) -> bool {
+        let mut named = self.named.iter().filter_map(|watched| watched.pair.as_ref());
+        ServerName::try_from(host)
+            .is_ok_and(|name| named.any(|pair| is_valid_for(&pair.key, &name)))
+    }
+}
+
+/// Where the certificates are that are ordered.
+fn ordered_files(home: &Path, tls: &Tls) -> Vec<CertificateFiles> {
+    let Some(acme) = &tls.acme else {
+        return Vec::new();
+    };
+    let folder = acme::Folder::new(home, acme);
+    acme.hosts.iter().map(|host| folder.certificate(host)).collect()
+}
+
+/// Whether the pair in these files is one for this host.
+pub(crate) fn is_for(files: &CertificateFiles, host: &str) -> Result<bool, PairError> {
+    // The clock here may be behind that of who issued it.
+    let pair = Pair::load(files, Judgement::Lenient)?;
+    Ok(ServerName::try_from(host).is_ok_and(|name| is_valid_for(&pair.key, &name)))
 }
 
 /// Until when a certificate is valid, if it and its key can be used.
@@ -168,11 +252,17 @@ pub fn examine(files: &CertificateFiles) -> Result<ValidUntil, String> {
 
 /// The certificates that clients are shown.
 #[derive(Debug)]
-struct Shown(RwLock<Vec<Arc<CertifiedKey>>>);
+struct Shown {
+    keys: RwLock<Vec<Arc<CertifiedKey>>>,
+    challenges: Arc<Challenges>,
+}
 
 impl ResolvesServerCert for Shown {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if hello.alpn().is_some_and(|mut offered| offered.any(|name| name == QUESTION)) {
+            return self.challenges.certificate(hello.server_name()?);
+        }
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         let understood =
             |key: &&Arc<CertifiedKey>| key.key.choose_scheme(hello.signature_schemes()).is_some();
         let name = hello.server_name().and_then(|name| ServerName::try_from(name).ok());
@@ -210,7 +300,7 @@ mod tests {
     }
 
     fn shown(termination: &Termination) -> Vec<u8> {
-        termination.shown.0.read().unwrap()[0].cert[0].to_vec()
+        termination.shown.keys.read().unwrap()[0].cert[0].to_vec()
     }
 
     #[test]
@@ -219,8 +309,8 @@ mod tests {
         let files = write(folder.path(), "used");
         let other = write(folder.path(), "other");
         let scope = "shop/production".parse().unwrap();
-        let tls = Tls { certificates: vec![files.clone()] };
-        let termination = Termination::new(&scope, tls, None).unwrap();
+        let tls = Tls { certificates: vec![files.clone()], ..Tls::default() }.into();
+        let termination = Termination::new(folder.path(), &scope, tls, None).unwrap();
         let first = shown(&termination);
         let read_again = || {
             termination.reload();
@@ -249,8 +339,8 @@ mod tests {
         let hexadecimal = format!("{number:032x}");
         let decimal = format!("{part:?}");
         let scope = "shop/production".parse().unwrap();
-        let tls = Tls { certificates: vec![files] };
-        let printed = format!("{:?}", Termination::new(&scope, tls, None).unwrap());
+        let tls = Tls { certificates: vec![files], ..Tls::default() }.into();
+        let printed = format!("{:?}", Termination::new(folder.path(), &scope, tls, None).unwrap());
         for secret in [hexadecimal.as_str(), decimal.trim_matches(['[', ']'])] {
             assert!(!printed.contains(secret), "{printed}");
         }

@@ -145,6 +145,13 @@ impl Watched {
         (Self { files: files.clone(), pair, seen, complaint }, error)
     }
 
+    /// Reads files that may not be there yet, or takes what was read before.
+    pub(super) fn ordered(files: &CertificateFiles, kept: Option<&Pair>) -> Self {
+        let (mut watched, _missing) = Self::restored(files);
+        watched.pair = watched.pair.or_else(|| kept.cloned());
+        watched
+    }
+
     /// Reads the files if they have changed. Says whether there is another pair now.
     pub(super) fn reload(&mut self, scope: &Scope) -> bool {
         let now = Stamp::of(&self.files);

@@ -1,6 +1,10 @@
 //! How long a certificate is valid: the two times in its DER form, which the TLS library looks at
 //! only for the certificates of others.
 
+use std::path::Path;
+
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+
 /// From when until when.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Validity {
@@ -21,6 +25,11 @@ const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 
 impl Validity {
+    /// Of the first certificate in a file in PEM form.
+    pub(crate) fn of_file(path: &Path) -> Option<Self> {
+        Self::of(&CertificateDer::from_pem_file(path).ok()?)
+    }
+
     /// Of a certificate in DER form.
     pub(crate) fn of(certificate: &[u8]) -> Option<Self> {
         let (_, certificate, _) = element(certificate)?;

@@ -41,7 +41,8 @@ impl Certificate {
 /// A table that is reached by TLS with these.
 pub(crate) fn encrypted(table: ProxyTable, certificates: &[&Certificate]) -> ProxyTable {
     let certificates = certificates.iter().map(|certificate| certificate.files.clone()).collect();
-    let gateway = Gateway { tls: Some(Tls { certificates }), ..table.gateway };
+    let gateway =
+        Gateway { tls: Some(Tls { certificates, ..Tls::default() }.into()), ..table.gateway };
     ProxyTable { gateway, ..table }
 }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 mod asking_http2;
+mod authority;
 mod certificates;
 mod changing;
 mod counting;
@@ -19,9 +20,11 @@ mod hostile_http2;
 mod http2;
 mod http2_client;
 mod mirroring;
+mod ordering;
 mod passing;
 mod persisting;
 mod queueing;
+mod redirecting;
 mod succeeding;
 mod telling;
 mod trusting;
