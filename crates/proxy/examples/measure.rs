@@ -84,6 +84,7 @@ fn table(epoch: u64, application: SocketAddr) -> ProxyTable {
         role: "stable".into(),
         upstream: Upstream::Endpoints(vec![Endpoint {
             protocol: Protocol::Http1,
+            drain: None,
             instance: InstanceId::new(format!("{name}.1")),
             address: application,
             check: None,

@@ -57,6 +57,14 @@ impl Backend {
         }
     }
 
+    /// Its instances; none where files answer.
+    pub(crate) fn endpoints(&self) -> &[Rc<Endpoint>] {
+        match &self.destination {
+            Destination::Endpoints(endpoints) => endpoints,
+            Destination::Files(_) => &[],
+        }
+    }
+
     /// As a choice for a visitor.
     pub(crate) fn choice(&self, ready: bool) -> Choice {
         Choice { share: self.share, ready, candidate: self.role == CANDIDATE }

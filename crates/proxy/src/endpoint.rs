@@ -40,6 +40,7 @@ use crate::{
     mirror::Mirror,
     redirect::Redirect,
     request_body::RequestBody,
+    upgraded::farewell,
     visitor::Visitors,
 };
 
@@ -59,6 +60,14 @@ pub(crate) struct LocalTable {
     pub(crate) unanswered: Option<Arc<UnansweredMeter>>,
     /// Visitors are known by a cookie on one of the routes: it is kept from all endpoints.
     pub(crate) gives_cookies: bool,
+}
+
+impl LocalTable {
+    /// All instances that it names; one that is in several routes, several times.
+    pub(crate) fn endpoints(&self) -> impl Iterator<Item = &Rc<Endpoint>> {
+        let backends = self.routes.iter().flat_map(|route| &route.backends);
+        backends.flat_map(|backend| backend.endpoints())
+    }
 }
 
 /// A route as one worker follows it.
@@ -82,6 +91,10 @@ pub(crate) struct Endpoint {
     /// Of this worker.
     in_flight: Cell<u32>,
     pub(crate) health: Arc<Health>,
+    /// How long what is in flight may take when it has left.
+    drain: Cell<Option<Duration>>,
+    /// Since when no table names it.
+    left: Cell<Option<Instant>>,
     /// The one used last is used next, so that those not needed grow old and are closed.
     idle: RefCell<Vec<(Alone, Instant)>>,
     /// Those that carry many requests at a time, where it speaks so.
@@ -102,6 +115,8 @@ impl Endpoint {
             counted,
             in_flight: Cell::new(0),
             health,
+            drain: Cell::new(None),
+            left: Cell::new(None),
             idle: RefCell::default(),
             shared: (protocol == Protocol::H2c).then(Pool::default),
         }
@@ -117,6 +132,29 @@ impl Endpoint {
     pub(crate) fn end(&self, worker: usize) {
         self.in_flight.set(self.in_flight.get() - 1);
         self.counted.subtract(worker);
+    }
+
+    /// What is in flight may take so long when it has left.
+    pub(crate) fn set_drain(&self, drain: Option<Duration>) {
+        self.drain.set(drain);
+    }
+
+    /// No table names it any more.
+    pub(crate) fn leave(&self, now: Instant) {
+        self.left.set(self.left.get().or(Some(now)));
+    }
+
+    /// A table names it.
+    pub(crate) fn stay(&self) {
+        self.left.set(None);
+    }
+
+    /// When it has left and what takes long is to end: within which time, so that it has ended when
+    /// the instance is stopped.
+    pub(crate) fn farewell(&self, now: Instant, longest: Duration) -> Option<Duration> {
+        let (left, drain) = self.left.get().zip(self.drain.get())?;
+        let farewell = farewell(drain, longest);
+        (now.saturating_duration_since(left) >= drain.saturating_sub(farewell)).then_some(farewell)
     }
 
     /// Whether it speaks HTTP/2.

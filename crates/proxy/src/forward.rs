@@ -26,7 +26,7 @@ use crate::{
     routing::{self, Stripped},
     search::{RESENDS, Refused, Search, Target, enter},
     ticket::Ticket,
-    translate, upgrade as websocket, visitor,
+    translate, visitor, websocket,
 };
 
 /// Answers a request.
@@ -246,7 +246,7 @@ fn respond(
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS
         && let Some(client_upgrade) = client_upgrade
     {
-        let upgraded = client.worker.upgraded();
+        let upgraded = client.worker.upgraded(ticket.endpoint());
         let busy = Busy::new(&client.activity);
         let endpoint_upgrade = upgrade::on(&mut answer);
         ticket.did_well();

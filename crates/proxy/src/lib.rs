@@ -60,8 +60,9 @@ mod table;
 mod ticket;
 mod tls;
 mod translate;
-mod upgrade;
+mod upgraded;
 mod visitor;
+mod websocket;
 mod worker;
 
 pub use acme::{Ordered, ordered};

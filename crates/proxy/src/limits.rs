@@ -49,6 +49,9 @@ pub struct Limits {
     /// The same when a successor serves already: nobody waits for it, and no long-lived connection
     /// is to be cut off by an upgrade.
     pub drain_succeeded: Duration,
+    /// How long before such an end, and before that of an instance that has left, a `WebSocket` is
+    /// told of it; it is cut off when it has not ended by then.
+    pub farewell: Duration,
     /// The largest head of a request or an answer in bytes.
     pub head_bytes: usize,
     /// How long a mirrored request may take, its answer included.
@@ -110,6 +113,7 @@ impl Default for Limits {
             retries: 100,
             drain_grace: Duration::from_millis(300),
             drain: Duration::from_secs(10),
+            farewell: Duration::from_secs(3),
             drain_succeeded: Duration::from_hours(1),
             head_bytes: 64 * 1024,
             mirror: Duration::from_secs(10),

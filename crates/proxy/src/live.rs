@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use tidegate_types::{InstanceId, Protocol, RevisionId, RouteRule};
@@ -74,6 +75,8 @@ pub(crate) struct LiveEndpoint {
     pub(crate) instance: InstanceId,
     pub(crate) address: SocketAddr,
     pub(crate) protocol: Protocol,
+    /// How long what is in flight may take when it has left.
+    pub(crate) drain: Option<Duration>,
     pub(crate) in_flight: Arc<Gauge>,
     pub(crate) health: Arc<Health>,
 }

@@ -291,6 +291,7 @@ impl Meters {
                                 instance: endpoint.instance.clone(),
                                 address: endpoint.address,
                                 protocol: endpoint.protocol,
+                                drain: endpoint.drain.map(Into::into),
                                 in_flight: Arc::clone(
                                     meters
                                         .instances

@@ -221,6 +221,7 @@ mod tests {
                 instance: InstanceId::new("api@0.1"),
                 address: ([127, 0, 0, 1], 1).into(),
                 protocol: tidegate_types::Protocol::Http1,
+                drain: None,
                 check: Some(Check {
                     question: Question::Http { path: path.into() },
                     interval: Duration::from_secs(1),

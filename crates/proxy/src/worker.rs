@@ -35,6 +35,7 @@ use crate::{
     live::{LiveBackend, LiveEndpoint, LiveTable, LiveUpstream},
     mirror::Mirror,
     pick::Random,
+    upgraded::{End, UpgradedConnections, farewell},
     visitor::{Key, Shared, Visitors},
 };
 
@@ -175,6 +176,14 @@ impl ScopeState {
         Rc::clone(&self.table.borrow())
     }
 
+    /// Follows this table from now on. What it does not name any more has left.
+    fn follow(&self, table: Rc<LocalTable>) {
+        let now = Instant::now();
+        self.table.borrow().endpoints().for_each(|endpoint| endpoint.leave(now));
+        table.endpoints().for_each(|endpoint| endpoint.stay());
+        self.table.replace(table);
+    }
+
     /// Stops accepting; what is returned ends when the listener is closed.
     fn stop_accepting(&self, purpose: Purpose) -> Option<JoinHandle<()>> {
         let accepting = self.accepting.of(purpose).take();
@@ -227,8 +236,7 @@ pub(crate) struct Worker {
     budgets: RefCell<HashMap<(Scope, RevisionId), Rc<Budget>>>,
     open: RefCell<HashMap<u64, Open>>,
     next_connection: Cell<u64>,
-    /// Connections that were upgraded and have no HTTP any more.
-    upgraded: Cell<usize>,
+    upgraded: UpgradedConnections,
     draining: watch::Sender<bool>,
     /// What is still in flight is not waited for any longer.
     cut_off: Cell<bool>,
@@ -249,7 +257,7 @@ impl Worker {
             budgets: RefCell::default(),
             open: RefCell::default(),
             next_connection: Cell::new(0),
-            upgraded: Cell::new(0),
+            upgraded: UpgradedConnections::default(),
             draining: watch::Sender::new(false),
             cut_off: Cell::new(false),
             closing: watch::Sender::new(false),
@@ -330,7 +338,7 @@ impl Worker {
             if !self.others_accept()
                 && commands.is_empty()
                 && self.open.borrow().is_empty()
-                && self.upgraded.get() == 0
+                && self.upgraded.len() == 0
             {
                 return;
             }
@@ -341,6 +349,10 @@ impl Worker {
             if now >= since + limit {
                 break;
             }
+            let farewell = farewell(limit, self.limits.farewell);
+            if now >= since + limit.saturating_sub(farewell) {
+                self.upgraded.end(farewell);
+            }
             if why == Why::Told && now >= since + self.limits.drain_grace {
                 self.closing.send_replace(true);
             }
@@ -350,7 +362,7 @@ impl Worker {
             }
         }
         self.cut_off.set(true);
-        let left = self.open.borrow().len() + self.upgraded.get();
+        let left = self.open.borrow().len() + self.upgraded.len();
         tracing::warn!(connections = left, "closed before their requests had ended");
     }
 
@@ -380,7 +392,7 @@ impl Worker {
                             removed: Cell::new(false),
                         })
                     }));
-                state.table.replace(local);
+                state.follow(local);
                 self.endpoints.borrow_mut().retain(|_, endpoint| endpoint.strong_count() > 0);
                 self.budgets.borrow_mut().retain(|_, budget| Rc::strong_count(budget) > 1);
                 let mut former = Vec::new();
@@ -399,7 +411,7 @@ impl Worker {
                 let removed = self.scopes.borrow_mut().remove(&scope);
                 let former = removed.map(|state| {
                     state.removed.set(true);
-                    state.table.take();
+                    state.follow(Rc::default());
                     state.close().collect()
                 });
                 when_closed(former.unwrap_or_default(), done);
@@ -423,7 +435,7 @@ impl Worker {
         let mut local = |live: &LiveEndpoint| {
             let key = (live.instance.clone(), live.address, live.protocol);
             let known = endpoints.get(&key).and_then(Weak::upgrade);
-            known.unwrap_or_else(|| {
+            let endpoint = known.unwrap_or_else(|| {
                 let new = Rc::new(Endpoint::new(
                     live.instance.clone(),
                     live.address,
@@ -433,7 +445,9 @@ impl Worker {
                 ));
                 endpoints.insert(key, Rc::downgrade(&new));
                 new
-            })
+            });
+            endpoint.set_drain(live.drain);
+            endpoint
         };
         let mut routes = Vec::with_capacity(live.routes.len());
         for route in &live.routes {
@@ -565,16 +579,17 @@ impl Worker {
         for endpoint in self.endpoints.borrow().values().filter_map(Weak::upgrade) {
             endpoint.close_idle(now, self.limits.upstream_idle);
         }
+        self.upgraded.sweep(now, self.limits.farewell);
         let second = clock::millis() / 1_000;
         for budget in self.budgets.borrow().values() {
             budget.tick(second);
         }
     }
 
-    /// Counts an upgraded connection until the guard is dropped.
-    pub(crate) fn upgraded(self: &Rc<Self>) -> Upgraded {
-        self.upgraded.set(self.upgraded.get() + 1);
-        Upgraded(Rc::clone(self))
+    /// Knows an upgraded connection until the guard is dropped.
+    pub(crate) fn upgraded(self: &Rc<Self>, endpoint: Option<&Rc<Endpoint>>) -> Upgraded {
+        let (number, end) = self.upgraded.begin(endpoint);
+        Upgraded { worker: Rc::clone(self), number, end }
     }
 }
 
@@ -617,10 +632,26 @@ impl Drop for Listed {
 }
 
 /// An upgraded connection.
-pub(crate) struct Upgraded(Rc<Worker>);
+pub(crate) struct Upgraded {
+    worker: Rc<Worker>,
+    number: u64,
+    end: Rc<End>,
+}
+
+impl Upgraded {
+    /// Tells it to end.
+    pub(crate) fn end(&self) -> &End {
+        &self.end
+    }
+
+    /// A number that nobody else knows.
+    pub(crate) fn random(&self) -> u64 {
+        self.worker.random.next()
+    }
+}
 
 impl Drop for Upgraded {
     fn drop(&mut self) {
-        self.0.upgraded.set(self.0.upgraded.get() - 1);
+        self.worker.upgraded.forget(self.number);
     }
 }

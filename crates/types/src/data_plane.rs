@@ -81,6 +81,10 @@ pub struct Endpoint {
     /// What it speaks: that of its own revision, as another release may speak otherwise.
     #[serde(default)]
     pub protocol: Protocol,
+    /// When no table names it any more, it is stopped after this time; what would take longer is told
+    /// to end before. Without, nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<Duration>,
 }
 
 /// How the proxy asks an instance, for as long as a table names it.

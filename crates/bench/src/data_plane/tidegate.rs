@@ -108,6 +108,7 @@ fn backend(
             address,
             check: None,
             protocol: Protocol::Http1,
+            drain: None,
         }]),
     }
 }

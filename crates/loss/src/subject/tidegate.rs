@@ -106,6 +106,7 @@ impl Tidegate {
                 address: member.address,
                 check: Some(check()),
                 protocol: Protocol::Http1,
+                drain: None,
             });
             ProxyBackend {
                 share: Share::percent(fleet.shares[version]),

@@ -164,6 +164,10 @@ pub(crate) const KEYS: &[Key] = &[
         .default("10s")
         .example("30s"),
     Key::new("components.*.stop.drain", &[DURATION], "Requests in flight get at most this long to end.")
+        .details(
+            "WebSockets that are still open 3 s before the end, or in the middle of a shorter time, \
+             are closed by a frame that says so.",
+        )
         .default("30s")
         .example("1m"),
     Key::new("components.*.log", &[MAPPING], "How much of an instance's output is kept.")

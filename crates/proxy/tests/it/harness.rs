@@ -290,6 +290,7 @@ pub(crate) fn backend(revision: &str, percent: u32, addresses: &[SocketAddr]) ->
             address: *address,
             check: None,
             protocol: Protocol::Http1,
+            drain: None,
         })
         .collect();
     ProxyBackend {
@@ -349,7 +350,11 @@ impl Caller {
     }
 
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.stream.get_mut().write_all(bytes.as_ref()).unwrap();
+        self.try_send(bytes).unwrap();
+    }
+
+    pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
+        self.stream.get_mut().write_all(bytes.as_ref())
     }
 
     pub(crate) fn get(&mut self, path: &str) -> Answer {

@@ -21,6 +21,7 @@ mod http2;
 mod http2_client;
 mod mirroring;
 mod ordering;
+mod parting;
 mod passing;
 mod persisting;
 mod queueing;

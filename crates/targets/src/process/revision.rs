@@ -378,6 +378,7 @@ impl Revision {
                         address,
                         check: Check::of(&process.health),
                         protocol,
+                        drain: Some(process.stop.drain),
                     })
                 };
                 Upstream::Endpoints(ready.filter_map(endpoint).collect())

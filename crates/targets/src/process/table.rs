@@ -111,6 +111,7 @@ mod tests {
             address: ([127, 0, 0, 1], 4_000).into(),
             check: None,
             protocol: tidegate_types::Protocol::Http1,
+            drain: None,
         }
     }
 

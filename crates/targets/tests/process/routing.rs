@@ -3,7 +3,7 @@
 use std::fs;
 
 use tidegate_targets::{Effect, Target};
-use tidegate_types::{Epoch, Listen, RevisionId};
+use tidegate_types::{Duration, Epoch, Listen, RevisionId, data_plane::Upstream};
 
 use crate::world::{Load, World, app, get, kill, site, until, until_true, wanted};
 
@@ -134,4 +134,20 @@ async fn a_proxy_that_cannot_start_is_told_with_its_log() {
     assert!(error.retry, "{error}");
     assert!(error.reason.contains("the proxy ended right after its start"), "{error}");
     assert!(error.reason.contains("proxy.log"), "{error}");
+}
+
+#[tokio::test]
+async fn the_proxy_knows_how_long_an_instance_drains() {
+    let world = World::new();
+    let mut spec = app(&world, "version=one");
+    spec.stop.drain = Duration::from_secs(17);
+    world.apply(&[wanted("api@1", &spec, 1)]).await;
+    world.ready("api@1", 1).await;
+    world.route(&world.routes(1, &[("api@1", 100)])).await;
+    let client = tidegate_proxy::client::Client::new(world.home().join("proxy/control.sock"));
+    let tables = until("the tables", async || client.tables().await.ok()).await;
+    match &tables[0].table.routes[0].backends[0].upstream {
+        Upstream::Endpoints(endpoints) => assert_eq!(endpoints[0].drain, Some(spec.stop.drain)),
+        Upstream::Files { .. } => panic!("{tables:?}"),
+    }
 }
