@@ -303,6 +303,8 @@ impl Body for AnswerBody {
                         }
                         if let Some(trailers) = frame.trailers_ref() {
                             body.note_trailers(trailers);
+                            // Nothing follows them, and nobody asks.
+                            body.end();
                         }
                         body.end_if_complete();
                     }

@@ -6,10 +6,10 @@ use std::{
     pin::{Pin, pin},
     rc::Rc,
     sync::{
-        Arc, LazyLock,
+        Arc, LazyLock, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
@@ -27,7 +27,7 @@ use crate::{
     framing::{Fault, Framing},
     limits::Limits,
     origin::Announcements,
-    preface, tls,
+    plain, tls,
     worker::{Listed, ScopeState, Worker},
 };
 
@@ -52,6 +52,8 @@ pub(crate) struct Activity {
     http2: AtomicBool,
     asked_to_end: AtomicBool,
     end: Notify,
+    /// Who is to look whether the proxy ends.
+    waker: Mutex<Option<Waker>>,
 }
 
 impl Activity {
@@ -64,6 +66,7 @@ impl Activity {
             http2: AtomicBool::new(false),
             asked_to_end: AtomicBool::new(false),
             end: Notify::new(),
+            waker: Mutex::new(None),
         }
     }
 
@@ -92,6 +95,18 @@ impl Activity {
     pub(crate) fn rest(&self) {
         self.head_since.store(0, Relaxed);
         self.idle_since.store(now(), Relaxed);
+    }
+
+    /// Says who is to be woken to look whether the proxy ends.
+    pub(crate) fn is_woken_by(&self, waker: &Waker) {
+        *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(waker.clone());
+    }
+
+    /// Has the connection look whether the proxy ends.
+    pub(crate) fn wake(&self) {
+        if let Some(waker) = &*self.waker.lock().unwrap_or_else(PoisonError::into_inner) {
+            waker.wake_by_ref();
+        }
     }
 
     /// From here on the connection speaks HTTP/2.
@@ -161,8 +176,6 @@ pub(crate) struct Client {
     pub(crate) purpose: Purpose,
     /// The client came by TLS.
     pub(crate) secure: bool,
-    /// The connection carries several requests at a time.
-    pub(crate) http2: bool,
     pub(crate) activity: Arc<Activity>,
     pub(crate) announcements: Announcements,
 }
@@ -173,6 +186,13 @@ pub(crate) struct Arrival<S = TcpStream> {
     pub(crate) stream: S,
     pub(crate) peer: SocketAddr,
     pub(crate) purpose: Purpose,
+}
+
+impl Client {
+    /// Whether the connection carries several requests at a time.
+    pub(crate) fn is_http2(&self) -> bool {
+        self.activity.http2.load(Relaxed)
+    }
 }
 
 /// Answers the requests of one connection until it closes.
@@ -214,26 +234,26 @@ pub(crate) async fn serve(
         peer,
         purpose,
         secure: tls.is_some(),
-        http2: false,
         activity,
         announcements: Announcements::default(),
     };
     match tls {
-        None if purpose == Purpose::Redirect => http1(listed, client, stream).await,
+        None if purpose == Purpose::Redirect => {
+            Box::pin(http1(listed, Rc::new(client), stream)).await;
+        }
         Some(config) => Box::pin(tls::serve(listed, client, stream, config)).await,
-        None => Box::pin(preface::serve(listed, client, stream)).await,
+        None => Box::pin(plain::serve(listed, client, stream)).await,
     }
 }
 
 /// Answers the requests of a connection that speaks HTTP/1 until it closes.
-pub(crate) async fn http1<S>(listed: Listed, client: Client, stream: S)
+pub(crate) async fn http1<S>(listed: Listed, client: Rc<Client>, stream: S)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let worker = Rc::clone(&listed.worker);
     let peer = client.peer;
     let socket = Socket::new(stream, Arc::clone(&client.activity));
-    let client = Rc::new(client);
     let service = service_fn(move |request: Request<Incoming>| {
         let client = Rc::clone(&client);
         async move { Ok::<_, Infallible>(forward::answer(client, request).await) }

@@ -38,6 +38,7 @@ use crate::{
     limits::Limits,
     meter::{Gauge, UnansweredMeter},
     mirror::Mirror,
+    plain::{Wires, wire},
     redirect::Redirect,
     request_body::RequestBody,
     upgraded::farewell,
@@ -97,6 +98,8 @@ pub(crate) struct Endpoint {
     left: Cell<Option<Instant>>,
     /// The one used last is used next, so that those not needed grow old and are closed.
     idle: RefCell<Vec<(Alone, Instant)>>,
+    /// The same for plain requests.
+    pub(crate) wires: Wires,
     /// Those that carry many requests at a time, where it speaks so.
     shared: Option<Pool>,
 }
@@ -118,6 +121,7 @@ impl Endpoint {
             drain: Cell::new(None),
             left: Cell::new(None),
             idle: RefCell::default(),
+            wires: Wires::default(),
             shared: (protocol == Protocol::H2c).then(Pool::default),
         }
     }
@@ -179,7 +183,15 @@ impl Endpoint {
 
     /// Opens a connection, and remembers whether that was possible.
     pub(crate) async fn connect(&self, limits: &Limits) -> std::io::Result<Connection> {
-        let connected = self.connect_unnoticed(limits).await;
+        self.notice(self.connect_unnoticed(limits).await, limits)
+    }
+
+    /// The same for a plain request.
+    pub(crate) async fn open_wire(&self, limits: &Limits) -> std::io::Result<TcpStream> {
+        self.notice(wire::open(self.address, limits).await, limits)
+    }
+
+    fn notice<T>(&self, connected: std::io::Result<T>, limits: &Limits) -> std::io::Result<T> {
         match &connected {
             Ok(_) => self.health.reached(clock::millis),
             Err(error) if is_ours(error) => {
@@ -241,6 +253,7 @@ impl Endpoint {
         self.idle.borrow_mut().retain_mut(|(connection, since)| {
             now.duration_since(*since) < longest && connection.is_ready()
         });
+        self.wires.close_idle(now, longest);
         if let Some(pool) = &self.shared {
             pool.close_idle(now, longest);
         }

@@ -18,7 +18,6 @@ use crate::{
     endpoint::{Connection, Endpoint},
     endpoint_http2::{Refusal, refusal},
     head::{self, Passage},
-    meter::NotAnswered,
     origin::{Announcement, Origin},
     pick::Random,
     redirect,
@@ -44,21 +43,15 @@ pub(crate) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Re
     };
     let entry =
         sink.map(|sink| LogEntry::new(&sink, &request, origin.client, &client.worker.random));
-    let (own, detail) = match exchange(&client, &origin, entry.as_ref(), request).await {
+    let refused = match exchange(&client, &origin, entry.as_ref(), request).await {
         Ok(response) => return finish(&client, response, busy, entry),
-        Err(Refused::Own(own)) => (own, None),
-        Err(Refused::Malformed(detail)) => (Own::BadRequest, Some(detail)),
+        Err(refused) => refused,
     };
-    let nobody = match own {
-        Own::NoRoute => Some(NotAnswered::NoRoute),
-        Own::NoSuchRevision => Some(NotAnswered::NoSuchRevision),
-        Own::NobodyReady => Some(NotAnswered::NobodyReady),
-        Own::GatewayFull | Own::GatewayTimeout => Some(NotAnswered::Overloaded),
-        _ => detail.is_some().then_some(NotAnswered::Malformed),
+    refused.note(&client);
+    let (own, detail) = match refused {
+        Refused::Own(own) => (own, None),
+        Refused::Malformed(detail) => (Own::BadRequest, Some(detail)),
     };
-    if let (Some(nobody), Some(unanswered)) = (nobody, &client.scope.table().unanswered) {
-        unanswered.add(client.worker.index, nobody);
-    }
     let response = own.answer(json, detail.as_deref());
     if let Some(entry) = &entry {
         let bytes = response.body().length();
@@ -77,7 +70,7 @@ fn finish(
         entry.answered(response.status());
     }
     let mut response = response.map(|kind| AnswerBody::new(kind, busy, entry));
-    if client.http2 {
+    if client.is_http2() {
         // There, a connection is closed with a message of its own.
         response.headers_mut().remove(CONNECTION);
         if client.worker.is_last_answer(&client.scope) {
@@ -99,7 +92,7 @@ async fn exchange(
     mut request: Request<Incoming>,
 ) -> Result<Response<AnswerKind>, Refused> {
     let started = Instant::now();
-    if client.http2 {
+    if client.is_http2() {
         head::join_cookies(request.headers_mut());
     }
     if let Some(fault) = client.activity.fault() {
@@ -224,7 +217,7 @@ pub(crate) fn to_client<B>(answer: &mut Response<B>, websocket: bool) -> Result<
         // Nobody asked for it.
         return Err(Own::BadGateway);
     }
-    if !head::is_plainly_encoded(answer.headers()) {
+    if !head::is_plainly_encoded(answer.headers()) || !head::has_one_length(answer.headers_mut()) {
         return Err(Own::BadGateway);
     }
     head::to_client(answer.headers_mut(), switching);
@@ -322,16 +315,7 @@ impl Search<'_> {
             let mut connection = match connected {
                 Ok(connection) => connection,
                 Err(error) => {
-                    tracing::debug!(%error, "an endpoint refused a connection");
-                    self.fault = match error.kind() {
-                        std::io::ErrorKind::TimedOut => Outcome::EndpointConnectTimeout,
-                        _ => Outcome::EndpointConnect,
-                    };
-                    // Who refuses has no work with it. Who is too busy to accept has.
-                    if error.kind() == std::io::ErrorKind::TimedOut && !self.may_repeat(&ticket) {
-                        ticket.fail(self.fault);
-                        return Err(self.nobody());
-                    }
+                    self.not_connected(&error, &mut ticket)?;
                     self.discard(ticket);
                     self.tried.push(endpoint);
                     target = self.next().await?;

@@ -3,8 +3,8 @@
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Uri, Version,
     header::{
-        CONNECTION, COOKIE, EXPECT, FORWARDED, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-        TRAILER, TRANSFER_ENCODING, UPGRADE,
+        CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, PROXY_AUTHENTICATE,
+        PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
     },
 };
 
@@ -88,7 +88,7 @@ pub(crate) fn check(
             FORWARDED_FOR,
             FORWARDED_HOST,
             FORWARDED_PROTO,
-            http::header::CONTENT_LENGTH,
+            CONTENT_LENGTH,
             http::header::AUTHORIZATION,
             COOKIE,
             REVISION,
@@ -117,6 +117,24 @@ pub(crate) fn is_plainly_encoded(headers: &HeaderMap) -> bool {
         (Some(only), None) => only.as_bytes().eq_ignore_ascii_case(b"chunked"),
         (Some(_), Some(_)) => false,
     }
+}
+
+/// Leaves one of the lengths that a head says; false when they are none, or not the same. The HTTP library
+/// looks at them only where there is a body.
+pub(crate) fn has_one_length(headers: &mut HeaderMap) -> bool {
+    let lengths = headers.get_all(CONTENT_LENGTH);
+    let mut lengths = lengths.iter();
+    let Some(first) = lengths.next() else {
+        return true;
+    };
+    let is_number = !first.is_empty() && first.as_bytes().iter().all(u8::is_ascii_digit);
+    if lengths.next().is_none() {
+        return is_number;
+    }
+    let all_the_same = headers.get_all(CONTENT_LENGTH).iter().all(|length| length == first);
+    let first = first.clone();
+    headers.insert(CONTENT_LENGTH, first);
+    is_number && all_the_same
 }
 
 /// The host without its port.
@@ -164,7 +182,7 @@ pub(crate) fn to_endpoint(
     }
     passage.announcement.write(headers);
     if !headers.contains_key(REQUEST_ID)
-        && let Ok(id) = HeaderValue::from_str(&format!("{:032x}", request_id()))
+        && let Ok(id) = HeaderValue::from_bytes(&in_hexadecimal(request_id()))
     {
         headers.insert(REQUEST_ID, id);
     }
@@ -175,6 +193,16 @@ pub(crate) fn to_endpoint(
     if passage.chunked {
         headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
+}
+
+/// A number as a request is named by it.
+pub(crate) fn in_hexadecimal(number: u128) -> [u8; 32] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = [0; 32];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(number.to_be_bytes()) {
+        pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    }
+    text
 }
 
 /// Joins the parts in which HTTP/2 may send the cookies: HTTP/1 has them in one header.
@@ -190,6 +218,10 @@ pub(crate) fn join_cookies(headers: &mut HeaderMap) {
 
 /// Makes an endpoint's headers those of the answer to the client.
 pub(crate) fn to_client(headers: &mut HeaderMap, switching: bool) {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        // The length that is said beside it is not the body's.
+        headers.remove(CONTENT_LENGTH);
+    }
     let upgrade = if switching { headers.remove(UPGRADE) } else { None };
     remove_hop_by_hop(headers);
     if let Some(upgrade) = upgrade {

@@ -35,11 +35,10 @@ impl<F: Future + 'static> Executor<F> for OnThisThread {
 }
 
 /// Answers the requests of a connection until it closes.
-pub(crate) async fn serve<S>(listed: Listed, client: Client, stream: S)
+pub(crate) async fn serve<S>(listed: Listed, client: Rc<Client>, stream: S)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let client = Rc::new(Client { http2: true, ..client });
     client.activity.set_http2();
     let mut draining = client.worker.draining();
     let (peer, activity) = (client.peer, Arc::clone(&client.activity));

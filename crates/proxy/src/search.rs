@@ -14,7 +14,9 @@ use crate::{
     endpoint::{Endpoint, LocalRoute, LocalTable},
     files::Site,
     gate::{Entry, Place as Waiting, Slot},
-    head, pick, routing,
+    head,
+    meter::NotAnswered,
+    pick, routing,
     ticket::Ticket,
     visitor::Visitor,
 };
@@ -29,6 +31,23 @@ const STAND_IN: &str = "stable";
 pub(crate) enum Refused {
     Own(Own),
     Malformed(String),
+}
+
+impl Refused {
+    /// Counts a request that no revision answered.
+    pub(crate) fn note(&self, client: &Client) {
+        let nobody = match self {
+            Self::Own(Own::NoRoute) => NotAnswered::NoRoute,
+            Self::Own(Own::NoSuchRevision) => NotAnswered::NoSuchRevision,
+            Self::Own(Own::NobodyReady) => NotAnswered::NobodyReady,
+            Self::Own(Own::GatewayFull | Own::GatewayTimeout) => NotAnswered::Overloaded,
+            Self::Malformed(_) => NotAnswered::Malformed,
+            Self::Own(_) => return,
+        };
+        if let Some(unanswered) = &client.scope.table().unanswered {
+            unanswered.add(client.worker.index, nobody);
+        }
+    }
 }
 
 impl From<Own> for Refused {
@@ -238,6 +257,24 @@ impl<'a> Search<'a> {
         // than nobody. What is new and has no share yet never does.
         let former = |backend: &&Rc<Backend>| backend.role == STAND_IN && ready(backend);
         route.backends.iter().find(former).map(Rc::clone).ok_or_else(|| self.nobody())
+    }
+
+    /// No connection could be made. An error when the request may not be tried elsewhere.
+    pub(crate) fn not_connected(
+        &mut self,
+        error: &std::io::Error,
+        ticket: &mut Ticket,
+    ) -> Result<(), Refused> {
+        tracing::debug!(%error, "an endpoint refused a connection");
+        let is_late = error.kind() == std::io::ErrorKind::TimedOut;
+        self.fault =
+            if is_late { Outcome::EndpointConnectTimeout } else { Outcome::EndpointConnect };
+        // Who refuses has no work with it. Who is too busy to accept has.
+        if is_late && !self.may_repeat(ticket) {
+            ticket.fail(self.fault);
+            return Err(self.nobody());
+        }
+        Ok(())
     }
 
     /// There is nobody left to ask. Whoever reads that nobody was ready may send it again.

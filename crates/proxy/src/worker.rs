@@ -35,6 +35,7 @@ use crate::{
     live::{LiveBackend, LiveEndpoint, LiveTable, LiveUpstream},
     mirror::Mirror,
     pick::Random,
+    plain::Buffers,
     upgraded::{End, UpgradedConnections, farewell},
     visitor::{Key, Shared, Visitors},
 };
@@ -241,6 +242,8 @@ pub(crate) struct Worker {
     /// What is still in flight is not waited for any longer.
     cut_off: Cell<bool>,
     closing: watch::Sender<bool>,
+    is_closing: Cell<bool>,
+    pub(crate) buffers: Buffers,
     workers: Vec<Handle>,
 }
 
@@ -261,6 +264,8 @@ impl Worker {
             draining: watch::Sender::new(false),
             cut_off: Cell::new(false),
             closing: watch::Sender::new(false),
+            is_closing: Cell::new(false),
+            buffers: Buffers::default(),
             workers,
         }
     }
@@ -278,6 +283,11 @@ impl Worker {
     /// Whether an answer on a connection of this scope should be its last.
     pub(crate) fn is_last_answer(&self, scope: &ScopeState) -> bool {
         scope.removed.get() || self.is_draining()
+    }
+
+    /// Whether connections are to close as soon as they are idle.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.is_closing.get()
     }
 
     /// Becomes true when connections are to close as soon as they are idle.
@@ -354,7 +364,7 @@ impl Worker {
                 self.upgraded.end(farewell);
             }
             if why == Why::Told && now >= since + self.limits.drain_grace {
-                self.closing.send_replace(true);
+                self.close_idle();
             }
             if now >= next_sweep {
                 self.sweep();
@@ -364,6 +374,13 @@ impl Worker {
         self.cut_off.set(true);
         let left = self.open.borrow().len() + self.upgraded.len();
         tracing::warn!(connections = left, "closed before their requests had ended");
+    }
+
+    fn close_idle(&self) {
+        if !self.is_closing.replace(true) {
+            self.closing.send_replace(true);
+            self.open.borrow().values().for_each(|open| open.activity.wake());
+        }
     }
 
     fn stop_accepting(&self, done: oneshot::Sender<()>) {

@@ -145,7 +145,7 @@ pub(crate) fn haproxy(
         )
     });
     let text = format!(
-        "global\n  nbthread 1\n  maxconn 16384\n\
+        "global\n  nbthread 1\n  no strict-limits\n  maxconn 16384\n\
          defaults\n  mode http\n  option forwardfor\n  http-reuse always\n  \
          timeout connect 5s\n  timeout client 600s\n  timeout server 600s\n  \
          timeout http-keep-alive 600s\n\

@@ -4,6 +4,8 @@ use std::cell::RefCell;
 
 use http::{HeaderMap, HeaderValue, header::FORWARDED};
 
+use crate::plain::write_header;
+
 use super::{FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, Origin, forwarded, node};
 
 /// What an endpoint is told, in two forms: what everybody reads, and what the standard says.
@@ -17,7 +19,7 @@ pub(crate) struct Announcement {
 
 impl Announcement {
     /// Of a request that came to us for this host, on a connection that is encrypted or not.
-    fn new(origin: &Origin, host: &HeaderValue, secure: bool) -> Self {
+    pub(crate) fn new(origin: &Origin, host: &HeaderValue, secure: bool) -> Self {
         let asked_for = origin.host.as_ref().unwrap_or(host);
         let mut chain = origin.client.to_string();
         let mut text = String::with_capacity(64);
@@ -35,6 +37,14 @@ impl Announcement {
             secure: origin.secure,
             forwarded: value(text),
         }
+    }
+
+    /// Writes it as lines of a head.
+    pub(crate) fn write_lines(&self, out: &mut Vec<u8>) {
+        write_header(out, FORWARDED_FOR.as_str(), self.chain.as_bytes());
+        write_header(out, FORWARDED_HOST.as_str(), self.host.as_bytes());
+        write_header(out, FORWARDED_PROTO.as_str(), scheme(self.secure).as_bytes());
+        write_header(out, FORWARDED.as_str(), self.forwarded.as_bytes());
     }
 
     /// Puts it in the place of whatever the request says.

@@ -35,14 +35,18 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
+    /// The client is the peer.
+    pub(crate) fn direct(peer: IpAddr, secure: bool) -> Self {
+        Self { client: peer.to_canonical(), secure, host: None, proxies: Vec::new() }
+    }
+
     /// Finds it. What a peer says that is not trusted does not matter.
     ///
     /// Nearly all proxies write `X-Forwarded-For`, and those that do pass on a `Forwarded` that
     /// anybody wrote. So one of the two is believed and never a mixture.
     pub(crate) fn of(headers: &HeaderMap, peer: IpAddr, secure: bool, trusted: &[Network]) -> Self {
-        let peer = peer.to_canonical();
-        let direct = Self { client: peer, secure, host: None, proxies: Vec::new() };
-        if !is_in(peer, trusted) {
+        let direct = Self::direct(peer, secure);
+        if !is_in(direct.client, trusted) {
             return direct;
         }
         if headers.contains_key(FORWARDED) && !headers.contains_key(FORWARDED_FOR) {

@@ -1,6 +1,6 @@
 //! From a client's first byte to an encrypted connection.
 
-use std::{sync::Arc, time::Duration};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use rustls::ServerConfig;
 use tokio::{
@@ -10,11 +10,7 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{HTTP2, QUESTION};
-use crate::{
-    connection::{self, Client},
-    http2,
-    worker::Listed,
-};
+use crate::{connection::Client, http2, plain, worker::Listed};
 
 /// The first byte of a handshake; those of requests in plain text are letters.
 const HANDSHAKE: u8 = 0x16;
@@ -61,10 +57,10 @@ pub(crate) async fn serve(
     };
     client.activity.rest();
     match stream.get_ref().1.alpn_protocol() {
-        Some(HTTP2) => http2::serve(listed, client, stream).await,
+        Some(HTTP2) => http2::serve(listed, Rc::new(client), stream).await,
         // It has seen what it wanted to see.
         Some(QUESTION) => {}
-        _ => connection::http1(listed, client, stream).await,
+        _ => plain::serve(listed, client, stream).await,
     }
 }
 

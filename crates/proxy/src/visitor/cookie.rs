@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use http::{HeaderMap, HeaderValue, header::COOKIE};
 use memchr::memmem::Finder;
 
-use super::key::Key;
+use super::{Headers, key::Key};
 
 /// With its equals sign.
 const NAME: &str = "tidegate-visitor=";
@@ -27,19 +27,18 @@ pub(crate) struct Contents {
 
 /// What the first cookie of ours says whose signature holds; what anybody else wrote under its name
 /// is as if it were not there.
-pub(crate) fn read(headers: &HeaderMap, key: Key) -> Option<Contents> {
+pub(crate) fn read(headers: &impl Headers, key: Key) -> Option<Contents> {
     headers
-        .get_all(COOKIE)
-        .iter()
+        .named(&COOKIE)
         .filter(|value| is_named_in(value))
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b';'))
+        .flat_map(|value| value.split(|byte| *byte == b';'))
         .filter_map(ours)
         .find_map(|text| check(text, key))
 }
 
 /// Takes our cookies away from a request and leaves all others as they are.
 pub(crate) fn remove(headers: &mut HeaderMap) {
-    if !headers.get_all(COOKIE).iter().any(is_named_in) {
+    if !headers.named(&COOKIE).any(is_named_in) {
         return;
     }
     let kept: Vec<HeaderValue> = headers.get_all(COOKIE).iter().filter_map(without_ours).collect();
@@ -63,9 +62,9 @@ pub(crate) fn give(contents: Contents, key: Key, path: &str, secure: bool) -> Op
 
 /// Whether the name occurs at all, which for most cookies it does not: one quick look without
 /// taking them apart.
-fn is_named_in(value: &HeaderValue) -> bool {
+fn is_named_in(value: &[u8]) -> bool {
     static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(NAME));
-    FINDER.find(value.as_bytes()).is_some()
+    FINDER.find(value).is_some()
 }
 
 /// The value of one of the cookies in a header if it is ours.
@@ -89,27 +88,36 @@ fn number(digits: &[u8]) -> Option<u64> {
 
 /// A header's value without our cookies; none when there were no others in it.
 fn without_ours(value: &HeaderValue) -> Option<HeaderValue> {
-    if !is_named_in(value) {
+    if !is_named_in(value.as_bytes()) {
         return Some(value.clone());
     }
-    let bytes = value.as_bytes();
-    let mut kept = Vec::with_capacity(bytes.len());
-    for cookie in bytes.split(|byte| *byte == b';') {
+    let mut kept = Vec::with_capacity(value.len());
+    // A part of a valid value is one.
+    write_others(value.as_bytes(), &mut kept)
+        .then(|| HeaderValue::from_maybe_shared(bytes::Bytes::from(kept)).ok())
+        .flatten()
+}
+
+/// Writes a header's value without our cookies. Says false, and writes nothing, when there were no
+/// others in it.
+pub(crate) fn write_others(value: &[u8], out: &mut Vec<u8>) -> bool {
+    if !is_named_in(value) {
+        out.extend_from_slice(value);
+        return true;
+    }
+    let begin = out.len();
+    for cookie in value.split(|byte| *byte == b';') {
         if ours(cookie).is_some() {
             continue;
         }
-        if kept.is_empty() {
-            kept.extend_from_slice(cookie.trim_ascii_start());
+        if out.len() == begin {
+            out.extend_from_slice(cookie.trim_ascii_start());
         } else {
-            kept.push(b';');
-            kept.extend_from_slice(cookie);
+            out.push(b';');
+            out.extend_from_slice(cookie);
         }
     }
-    if kept.is_empty() {
-        return None;
-    }
-    // A part of a valid value is one.
-    HeaderValue::from_maybe_shared(bytes::Bytes::from(kept)).ok()
+    out.len() > begin
 }
 
 #[cfg(test)]

@@ -18,12 +18,27 @@ use http::{
 use tidegate_types::{RevisionId, RouteRule, Scope, Sticky};
 
 use self::cookie::Contents;
-pub(crate) use self::{cookie::remove as remove_cookie, key::Key};
+pub(crate) use self::{
+    cookie::{remove as remove_cookie, write_others as write_other_cookies},
+    key::Key,
+};
 
 /// The role of the revision that visitors move to.
 pub(crate) const CANDIDATE: &str = "candidate";
 
 const DAY: Duration = Duration::from_hours(24);
+
+/// The headers of a request or an answer, however they are kept.
+pub(crate) trait Headers {
+    /// The values of those with this name, in order.
+    fn named(&self, name: &HeaderName) -> impl Iterator<Item = &[u8]>;
+}
+
+impl Headers for HeaderMap {
+    fn named(&self, name: &HeaderName) -> impl Iterator<Item = &[u8]> {
+        self.get_all(name).iter().map(HeaderValue::as_bytes)
+    }
+}
 
 /// How the visitors of a route are divided while more than one revision has a share.
 #[derive(Debug)]
@@ -84,7 +99,7 @@ impl Visitors {
     /// Somebody without a cookie gets one with the number `new`.
     pub(crate) fn who(
         &self,
-        headers: &HeaderMap,
+        headers: &impl Headers,
         key: Key,
         new: impl FnOnce() -> u64,
     ) -> Option<Visitor> {
@@ -100,8 +115,8 @@ impl Visitors {
                 Some(Visitor { number, cookie })
             }
             KnownBy::Header(name) => {
-                let value = headers.get(name).filter(|value| !value.is_empty())?;
-                let number = key.visitor_of(value.as_bytes());
+                let value = headers.named(name).next().filter(|value| !value.is_empty())?;
+                let number = key.visitor_of(value);
                 Some(Visitor { number, cookie: None })
             }
         }
@@ -124,17 +139,15 @@ impl Visitors {
 /// Gives a visitor a cookie with an answer, unless a cache may hand that answer to others: they
 /// would all be one visitor then.
 pub(crate) fn introduce(answer: &mut HeaderMap, cookie: HeaderValue) {
-    if !is_for_everybody(answer) {
+    if !is_for_everybody(answer.named(&CACHE_CONTROL)) {
         answer.append(SET_COOKIE, cookie);
     }
 }
 
 /// Whether an answer says that caches may keep it and give it to anybody.
-fn is_for_everybody(answer: &HeaderMap) -> bool {
-    answer
-        .get_all(CACHE_CONTROL)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
+pub(crate) fn is_for_everybody<'a>(cache_control: impl Iterator<Item = &'a [u8]>) -> bool {
+    cache_control
+        .filter_map(|value| std::str::from_utf8(value).ok())
         .flat_map(|value| value.split(','))
         .filter_map(|directive| directive.split('=').next())
         .map(str::trim)

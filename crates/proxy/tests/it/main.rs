@@ -24,6 +24,7 @@ mod ordering;
 mod parting;
 mod passing;
 mod persisting;
+mod plain;
 mod queueing;
 mod redirecting;
 mod succeeding;

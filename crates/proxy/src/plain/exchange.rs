@@ -1,0 +1,421 @@
+//! One plain request: from the client's bytes to the end of the answer.
+
+use std::{
+    io::{self, IoSlice, Write as _},
+    ops::Range,
+    rc::Rc,
+    time::Instant,
+};
+
+use http::{HeaderValue, header::CONNECTION};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+
+use super::{
+    answer::{self, Framing, Wish},
+    buffer::Buffer,
+    chunks::{self, Found},
+    request::{self, Asked, write_header},
+    send::{Answered, Failure, Gone, Heard, Patience, Sending, hear, unless_gone},
+};
+use crate::{
+    answer::{AnswerKind, Own},
+    connection::{Busy, Client},
+    head,
+    ingress::is_in,
+    origin::{Announcement, Origin},
+    routing::{self, Stripped},
+    search::{Refused, Search, Target, enter},
+    visitor::{self, Visitor},
+};
+
+/// A part of an answer up to this size is copied behind its head, to be written at once.
+const COPIED: usize = 16 * 1024;
+
+/// How it goes on with a client's connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// The client has to say more.
+    More,
+    /// The next request, if there is one.
+    Request,
+    /// It ends.
+    Close,
+    /// What is there is not a plain request.
+    Unusual,
+}
+
+/// What was asked, as far as it has to be known while it is answered.
+struct Plan<'b> {
+    host: &'b str,
+    path: &'b str,
+    revision: Option<&'b str>,
+    visitor: Option<Visitor>,
+    cookie: Option<HeaderValue>,
+    head_only: bool,
+    last: bool,
+    json: bool,
+    length: usize,
+}
+
+/// What the first bytes are.
+enum Planned<'b> {
+    Partial,
+    Unusual,
+    /// No route takes it.
+    NoRoute(Plan<'b>),
+    Plan(Plan<'b>),
+}
+
+/// Reads a request, and writes what the endpoint gets.
+fn plan<'b>(
+    client: &Client,
+    announced: &mut Announced,
+    bytes: &'b [u8],
+    out: &mut Vec<u8>,
+) -> Planned<'b> {
+    let mut room = request::room();
+    let asked = match Asked::read(bytes, &mut room) {
+        request::Read::Partial => return Planned::Partial,
+        request::Read::Unusual => return Planned::Unusual,
+        request::Read::Plain(asked) => asked,
+    };
+    let table = client.scope.table();
+    // Somebody wants to read more of it, or what it says of itself is believed.
+    if table.access_log.is_some() || is_in(client.peer.ip(), table.ingress.trusted()) {
+        return Planned::Unusual;
+    }
+    let mut plan = Plan {
+        host: asked.host,
+        path: asked.path,
+        revision: asked.revision,
+        visitor: None,
+        cookie: None,
+        head_only: asked.method == "HEAD",
+        last: asked.last,
+        json: asked.json,
+        length: asked.length,
+    };
+    let host = head::without_port(asked.host);
+    let Some(route) =
+        table.routes.iter().find(|route| routing::matches(&route.rule, host, asked.path))
+    else {
+        return Planned::NoRoute(plan);
+    };
+    if route.mirror.is_some() {
+        return Planned::Unusual;
+    }
+    let worker = &client.worker;
+    if let Some(visitors) = &route.visitors {
+        let new = || worker.random.next();
+        plan.visitor = visitors.who(&asked, worker.visitors, new);
+        plan.cookie = plan
+            .visitor
+            .and_then(|visitor| visitors.cookie(visitor, worker.visitors, client.secure));
+    }
+    out.extend_from_slice(asked.method.as_bytes());
+    out.push(b' ');
+    match routing::upstream_path(&route.rule, asked.target) {
+        Stripped::Whole(target) => out.extend_from_slice(target.as_bytes()),
+        Stripped::WithSlash(rest) => {
+            out.push(b'/');
+            out.extend_from_slice(rest.as_bytes());
+        }
+    }
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    asked.write_headers(out, |value, out| {
+        if !table.gives_cookies {
+            out.extend_from_slice(value);
+            return true;
+        }
+        visitor::write_other_cookies(value, out)
+    });
+    out.extend_from_slice(announced.lines(client, asked.host));
+    if !asked.named {
+        let number = u128::from(worker.random.next()) << 64 | u128::from(worker.random.next());
+        let id = head::in_hexadecimal(number);
+        write_header(out, "x-request-id", &id);
+    }
+    out.extend_from_slice(b"\r\n");
+    Planned::Plan(plan)
+}
+
+/// What endpoints are told of where requests come from, as long as they are for the same host.
+#[derive(Debug, Default)]
+pub(super) struct Announced {
+    host: String,
+    lines: Vec<u8>,
+}
+
+impl Announced {
+    fn lines(&mut self, client: &Client, host: &str) -> &[u8] {
+        if self.host != host || self.lines.is_empty() {
+            host.clone_into(&mut self.host);
+            self.lines.clear();
+            if let Ok(host) = HeaderValue::from_str(host) {
+                let origin = Origin::direct(client.peer.ip(), client.secure);
+                Announcement::new(&origin, &host, client.secure).write_lines(&mut self.lines);
+            }
+        }
+        &self.lines
+    }
+}
+
+/// A client's connection, while what it asks is plain.
+pub(super) struct Connection<S> {
+    pub(super) client: Rc<Client>,
+    pub(super) stream: S,
+    /// What the client said; none while it is silent.
+    pub(super) inbox: Option<Buffer>,
+    pub(super) announced: Announced,
+    pub(super) patience: Patience,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// Answers what has been read, if it is a plain request.
+    pub(super) async fn exchange(&mut self) -> Next {
+        let worker = Rc::clone(&self.client.worker);
+        let (mut head, mut out) = (worker.buffers.head(), worker.buffers.head());
+        let next = self.exchange_with(&mut head, &mut out).await;
+        worker.buffers.take_head(head);
+        worker.buffers.take_head(out);
+        next
+    }
+
+    async fn exchange_with(&mut self, head: &mut Vec<u8>, out: &mut Vec<u8>) -> Next {
+        let started = Instant::now();
+        let Self { client, stream, inbox, announced, patience } = self;
+        let Some(inbox) = inbox else {
+            return Next::More;
+        };
+        let is_full = inbox.is_full();
+        let (bytes, room) = inbox.split();
+        let mut gone = Gone { stream, room, said: 0 };
+        let (plan, is_routed) = match plan(client, announced, bytes, head) {
+            Planned::Partial if is_full => return Next::Unusual,
+            Planned::Partial => return Next::More,
+            Planned::Unusual => return Next::Unusual,
+            Planned::NoRoute(plan) => (plan, false),
+            Planned::Plan(plan) => (plan, true),
+        };
+        let _busy = Busy::new(&client.activity);
+        let found = if is_routed {
+            ask(client, &plan, started, head, patience, &mut gone, out).await
+        } else {
+            Err(Failed::Refused(Own::NoRoute.into()))
+        };
+        let outcome = match found {
+            Ok(answered) => {
+                let is_last = answered.last;
+                pass_on(client, answered, &mut gone, out).await.map(|()| is_last)
+            }
+            Err(Failed::Unusual) => return Next::Unusual,
+            Err(Failed::Gone) => return Next::Close,
+            Err(Failed::Refused(refused)) => {
+                refused.note(client);
+                let is_last = plan.last || client.worker.is_last_answer(&client.scope);
+                write_own(out, &refused, &plan, is_last);
+                write(gone.stream, out, &[], &[]).await.map(|()| is_last)
+            }
+        };
+        let (said, length) = (gone.said, plan.length);
+        inbox.grow(said);
+        inbox.consume(length);
+        match outcome {
+            Ok(false) => Next::Request,
+            Ok(true) => {
+                // What is not heard by then is lost with the connection.
+                let _ = self.stream.shutdown().await;
+                Next::Close
+            }
+            Err(error) => {
+                tracing::debug!(peer = %self.client.peer, %error, "a client's connection broke");
+                Next::Close
+            }
+        }
+    }
+}
+
+/// Why there is no answer of an endpoint.
+enum Failed {
+    Refused(Refused),
+    Gone,
+    Unusual,
+}
+
+/// Finds somebody who answers.
+async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
+    client: &Rc<Client>,
+    plan: &Plan<'_>,
+    started: Instant,
+    head: &[u8],
+    patience: &mut Patience,
+    gone: &mut Gone<'_, S>,
+    out: &mut Vec<u8>,
+) -> Result<Answered, Failed> {
+    let place = unless_gone(gone, enter(client)).await.ok_or(Failed::Gone)?;
+    let place = place.map_err(|own| Failed::Refused(own.into()))?;
+    let mut search = Search::new(client, None, started, plan.host, plan.path, plan.revision);
+    search.visitor = plan.visitor;
+    let found = unless_gone(gone, search.next()).await.ok_or(Failed::Gone)?;
+    let target = match found.map_err(Failed::Refused)? {
+        Target::Files(..) => return Err(Failed::Unusual),
+        Target::Endpoint(endpoint, ticket) if endpoint.speaks_http2() => {
+            ticket.discard();
+            return Err(Failed::Unusual);
+        }
+        Target::Endpoint(endpoint, ticket) => (endpoint, ticket),
+    };
+    let (head_only, cookie, last) = (plan.head_only, plan.cookie.as_ref(), plan.last);
+    let wish = Wish { head_only, cookie, last };
+    let mut sending = Sending { search: &mut search, head, wish, patience, gone, out };
+    match sending.send(target).await {
+        Ok(mut answered) => {
+            answered.ticket = answered.ticket.within(place);
+            Ok(answered)
+        }
+        Err(Failure::Refused(refused)) => Err(Failed::Refused(refused)),
+        Err(Failure::Gone) => Err(Failed::Gone),
+    }
+}
+
+/// Passes an answer on, whose head is in `out`.
+async fn pass_on<S: AsyncRead + AsyncWrite + Unpin>(
+    client: &Client,
+    answered: Answered,
+    gone: &mut Gone<'_, S>,
+    out: &mut Vec<u8>,
+) -> io::Result<()> {
+    let limits = &client.worker.limits;
+    let buffers = &client.worker.buffers;
+    let Answered { answer, endpoint, mut ticket, mut wire, rest: mut buffer, .. } = answered;
+    let mut body = answer.body;
+    let mut ended = false;
+    loop {
+        let received = buffer.as_mut().map_or(&mut [][..], Buffer::filled_mut);
+        let Ok(part) = take(&mut body, received, ended) else {
+            ticket.broke_off(limits);
+            return Err(io::Error::other("the answer is not framed as it says"));
+        };
+        let data = &received[part.data];
+        ticket.sends(data.len());
+        let after = frame(&body, data.len(), part.over, out);
+        if part.over {
+            ticket.complete();
+            ticket.did_well();
+            if answer.reusable && received.len() == part.taken {
+                endpoint.wires.keep(wire, limits);
+            }
+            // The endpoint has done its part, however slowly the client reads.
+            drop(ticket);
+            let written = write(gone.stream, out, data, after).await;
+            if let Some(buffer) = buffer {
+                buffers.take(buffer);
+            }
+            return written;
+        }
+        write(gone.stream, out, data, after).await?;
+        out.clear();
+        if let Some(received) = &mut buffer {
+            received.consume(part.taken);
+        }
+        match hear(&mut wire, &mut buffer, buffers, gone, None).await {
+            Heard::Bytes(0) if body == Framing::Close => ended = true,
+            Heard::Bytes(0) | Heard::Broken => {
+                ticket.broke_off(limits);
+                return Err(io::Error::other("the endpoint broke off"));
+            }
+            Heard::Bytes(_) => {}
+            Heard::Gone | Heard::Late => return Err(io::ErrorKind::ConnectionReset.into()),
+        }
+    }
+}
+
+/// What of the bytes that were received goes to the client.
+struct Part {
+    data: Range<usize>,
+    taken: usize,
+    /// Nothing of the body comes after it.
+    over: bool,
+}
+
+/// Takes what belongs to a body out of what was received. `ended` says that the connection has.
+fn take(body: &mut Framing, received: &mut [u8], ended: bool) -> Result<Part, chunks::Malformed> {
+    Ok(match body {
+        Framing::Length(left) => {
+            let there = received.len();
+            let taken = usize::try_from(*left).map_or(there, |left| left.min(there));
+            *left -= taken as u64;
+            Part { data: 0..taken, taken, over: *left == 0 }
+        }
+        Framing::Chunks(chunks) => {
+            let Found { data, taken } = chunks.take(received)?;
+            Part { data, taken, over: chunks.is_over() }
+        }
+        Framing::Close => Part { data: 0..received.len(), taken: received.len(), over: ended },
+    })
+}
+
+/// Writes what comes before a part of a body, and says what comes after it.
+fn frame(body: &Framing, length: usize, over: bool, out: &mut Vec<u8>) -> &'static [u8] {
+    if let Framing::Length(_) = body {
+        return b"";
+    }
+    if length > 0 {
+        // A vector takes all that is written into it.
+        let _ = write!(out, "{length:x}\r\n");
+    }
+    match (length, over) {
+        (0, false) => b"",
+        (0, true) => b"0\r\n\r\n",
+        (_, false) => b"\r\n",
+        (_, true) => b"\r\n0\r\n\r\n",
+    }
+}
+
+/// Writes `out`, and what follows it.
+async fn write<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    out: &mut Vec<u8>,
+    data: &[u8],
+    after: &[u8],
+) -> io::Result<()> {
+    if data.len() <= COPIED || !stream.is_write_vectored() {
+        out.extend_from_slice(data);
+        out.extend_from_slice(after);
+        stream.write_all(out).await?;
+    } else {
+        let mut slices = [out.as_slice(), data, after].map(IoSlice::new);
+        let mut left = slices.as_mut_slice();
+        IoSlice::advance_slices(&mut left, 0);
+        while !left.is_empty() {
+            match stream.write_vectored(left).await? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                written => IoSlice::advance_slices(&mut left, written),
+            }
+        }
+    }
+    stream.flush().await
+}
+
+/// Writes an answer of our own.
+fn write_own(out: &mut Vec<u8>, refused: &Refused, plan: &Plan<'_>, last: bool) {
+    let answer = match refused {
+        Refused::Own(own) => own.answer(plan.json, None),
+        Refused::Malformed(detail) => Own::BadRequest.answer(plan.json, Some(detail)),
+    };
+    let status = answer.status();
+    out.clear();
+    answer::write(out, status, status.canonical_reason().unwrap_or_default());
+    for (name, value) in answer.headers() {
+        if *name != CONNECTION {
+            write_header(out, name.as_str(), value.as_bytes());
+        }
+    }
+    if let AnswerKind::Fixed(Some(text)) = answer.body() {
+        answer::write_length(out, text.len() as u64);
+        answer::end(out, false, last);
+        if !plan.head_only {
+            out.extend_from_slice(text);
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! A plain request at its endpoints, until one of them answers.
+
+use std::{
+    future::poll_fn,
+    io,
+    pin::{Pin, pin},
+    rc::Rc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tidegate_types::Outcome;
+use tokio::{
+    io::{AsyncRead, AsyncWriteExt as _, ReadBuf},
+    net::TcpStream,
+    time::{Instant, Sleep},
+};
+
+use super::{
+    answer::{self, Answer, Wish},
+    buffer::{Buffer, Buffers},
+};
+use crate::{
+    answer::Own,
+    endpoint::Endpoint,
+    search::{RESENDS, Refused, Search, Target},
+    ticket::Ticket,
+};
+
+/// Watches whether a client goes away, and takes what it says in the meantime.
+#[derive(Debug)]
+pub(super) struct Gone<'a, S> {
+    pub(super) stream: &'a mut S,
+    /// For what is said.
+    pub(super) room: &'a mut [u8],
+    /// So much was said.
+    pub(super) said: usize,
+}
+
+impl<S: AsyncRead + Unpin> Gone<'_, S> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        // Who has said so much has not gone, and is not listened to for now.
+        while self.said < self.room.len() {
+            let mut room = ReadBuf::new(&mut self.room[self.said..]);
+            match Pin::new(&mut *self.stream).poll_read(context, &mut room) {
+                Poll::Ready(Ok(())) if !room.filled().is_empty() => {
+                    self.said += room.filled().len();
+                }
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Pending
+    }
+}
+
+/// Waits for something, unless the client goes away.
+pub(super) async fn unless_gone<S: AsyncRead + Unpin, F: Future>(
+    gone: &mut Gone<'_, S>,
+    future: F,
+) -> Option<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => gone.poll(context).map(|()| None),
+    })
+    .await
+}
+
+/// How long an answer is waited for. A timer is set once and looked at when it rings: nearly always
+/// another request is under way by then, and it is set again.
+#[derive(Debug, Default)]
+pub(super) struct Patience {
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Patience {
+    fn poll(&mut self, context: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        // One that rings later than it should would be too late.
+        if timer.deadline() > deadline {
+            timer.as_mut().reset(deadline);
+        }
+        while timer.as_mut().poll(context).is_ready() {
+            if Instant::now() >= deadline {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
+}
+
+/// What is heard of an endpoint.
+#[derive(Debug)]
+pub(super) enum Heard {
+    /// More bytes; none at the end.
+    Bytes(usize),
+    Broken,
+    Late,
+    /// The client does not wait any longer.
+    Gone,
+}
+
+/// Waits until the endpoint says something, at most until the deadline, or the client goes away.
+pub(super) async fn hear<S: AsyncRead + Unpin>(
+    wire: &mut TcpStream,
+    buffer: &mut Option<Buffer>,
+    buffers: &Buffers,
+    gone: &mut Gone<'_, S>,
+    mut limit: Option<(&mut Patience, Instant)>,
+) -> Heard {
+    poll_fn(|context| {
+        let room = buffer.get_or_insert_with(|| buffers.large());
+        match room.poll_fill(wire, context) {
+            Poll::Ready(Ok(count)) => return Poll::Ready(Heard::Bytes(count)),
+            Poll::Ready(Err(_)) => return Poll::Ready(Heard::Broken),
+            Poll::Pending => {}
+        }
+        if room.is_empty()
+            && let Some(unused) = buffer.take()
+        {
+            buffers.take(unused);
+        }
+        if gone.poll(context).is_ready() {
+            return Poll::Ready(Heard::Gone);
+        }
+        match &mut limit {
+            Some((patience, deadline)) => patience.poll(context, *deadline).map(|()| Heard::Late),
+            None => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// An answer of which the head is there.
+pub(super) struct Answered {
+    pub(super) answer: Answer,
+    pub(super) endpoint: Rc<Endpoint>,
+    pub(super) ticket: Ticket,
+    pub(super) wire: TcpStream,
+    /// It is the last on the client's connection.
+    pub(super) last: bool,
+    /// What was read after the head.
+    pub(super) rest: Option<Buffer>,
+}
+
+/// Why there is none.
+pub(super) enum Failure {
+    Refused(Refused),
+    /// The client does not wait any longer.
+    Gone,
+}
+
+impl From<Own> for Failure {
+    fn from(own: Own) -> Self {
+        Self::Refused(own.into())
+    }
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+/// What became of a request on a connection.
+enum Sent {
+    Answered(Answer, Option<Buffer>),
+    /// Not a byte of it was sent.
+    Unsent,
+    /// The connection broke before there was an answer, or what came was none.
+    Broken(Outcome),
+    Late,
+    Gone,
+}
+
+/// A request as endpoints get it.
+pub(super) struct Sending<'s, 'g, 'c, S> {
+    pub(super) search: &'s mut Search<'c>,
+    /// All of it.
+    pub(super) head: &'s [u8],
+    pub(super) wish: Wish<'s>,
+    pub(super) patience: &'s mut Patience,
+    pub(super) gone: &'s mut Gone<'g, S>,
+    /// Where the client's head is written.
+    pub(super) out: &'s mut Vec<u8>,
+}
+
+impl<S: AsyncRead + Unpin> Sending<'_, '_, '_, S> {
+    /// Sends it until somebody answers it or it may not be sent again.
+    pub(super) async fn send(
+        &mut self,
+        first: (Rc<Endpoint>, Ticket),
+    ) -> Result<Answered, Failure> {
+        let limits = &self.search.client.worker.limits;
+        let mut resends = RESENDS;
+        let mut only_new = false;
+        let (mut endpoint, mut ticket) = first;
+        ticket.backend().budget.request();
+        loop {
+            let idle = if only_new { None } else { endpoint.wires.take() };
+            let is_new = idle.is_none();
+            let connected = match idle {
+                Some(wire) => Ok(wire),
+                None => {
+                    unless_gone(self.gone, endpoint.open_wire(limits)).await.ok_or(Failure::Gone)?
+                }
+            };
+            let mut wire = match connected {
+                Ok(wire) => wire,
+                Err(error) => {
+                    self.search.not_connected(&error, &mut ticket)?;
+                    ticket.discard();
+                    self.search.tried.push(endpoint);
+                    (endpoint, ticket) = self.next().await?;
+                    continue;
+                }
+            };
+            match self.on(&mut wire, is_new, limits.answer_head).await {
+                Sent::Answered(answer, rest) => {
+                    ticket.backend().has_answered(&endpoint, answer.status, limits);
+                    ticket.answered(answer.status);
+                    let last = self.wish.last;
+                    return Ok(Answered { answer, endpoint, ticket, wire, last, rest });
+                }
+                Sent::Gone => return Err(Failure::Gone),
+                Sent::Unsent => only_new = true,
+                Sent::Broken(fault) => {
+                    self.search.fault = fault;
+                    // A connection that was kept may have been closed before.
+                    if is_new {
+                        ticket.backend().has_failed(&endpoint, limits);
+                    }
+                    if resends == 0 || !self.search.may_repeat(&ticket) {
+                        ticket.fail(fault);
+                        return Err(Own::BadGateway.into());
+                    }
+                    resends -= 1;
+                    self.search.broke_off |= is_new;
+                    only_new = true;
+                }
+                Sent::Late => {
+                    ticket.backend().has_failed(&endpoint, limits);
+                    ticket.fail(Outcome::EndpointTimeout);
+                    return Err(Own::Timeout.into());
+                }
+            }
+            ticket.discard();
+            if is_new {
+                self.search.tried.push(endpoint);
+            }
+            (endpoint, ticket) = self.next().await?;
+        }
+    }
+
+    async fn next(&mut self) -> Result<(Rc<Endpoint>, Ticket), Failure> {
+        match unless_gone(self.gone, self.search.next()).await.ok_or(Failure::Gone)?? {
+            Target::Endpoint(endpoint, ticket) if !endpoint.speaks_http2() => {
+                Ok((endpoint, ticket))
+            }
+            // The other revision is something else; the request was meant for a program that
+            // speaks HTTP/1.
+            _ => Err(Own::BadGateway.into()),
+        }
+    }
+
+    async fn on(&mut self, wire: &mut TcpStream, is_new: bool, limit: Duration) -> Sent {
+        if let Err(error) = write_first(wire, self.head).await {
+            return if error.1 == 0 && !is_new { Sent::Unsent } else { broken(&error.0) };
+        }
+        let buffers = &self.search.client.worker.buffers;
+        let deadline = Instant::now() + limit;
+        let mut buffer = None;
+        loop {
+            let heard =
+                hear(wire, &mut buffer, buffers, self.gone, Some((self.patience, deadline)));
+            match heard.await {
+                Heard::Bytes(0) | Heard::Broken => return Sent::Broken(Outcome::EndpointReset),
+                Heard::Late => return Sent::Late,
+                Heard::Gone => return Sent::Gone,
+                Heard::Bytes(_) => {}
+            }
+            let client = self.search.client;
+            self.wish.last |= client.worker.is_last_answer(&client.scope);
+            while let Some(received) = &mut buffer {
+                match answer::read(received.filled(), self.wish, self.out) {
+                    answer::Read::Partial if !received.is_full() => break,
+                    answer::Read::Partial | answer::Read::Malformed => {
+                        return Sent::Broken(Outcome::EndpointMalformed);
+                    }
+                    answer::Read::Interim(length) => received.consume(length),
+                    answer::Read::Answer(answer) => {
+                        received.consume(answer.length);
+                        return Sent::Answered(answer, buffer);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn broken(error: &io::Error) -> Sent {
+    tracing::debug!(%error, "a connection to an endpoint broke");
+    Sent::Broken(Outcome::EndpointReset)
+}
+
+/// Writes all of it. An error comes with how much was written before.
+async fn write_first(wire: &mut TcpStream, bytes: &[u8]) -> Result<(), (io::Error, usize)> {
+    let mut written = 0;
+    while written < bytes.len() {
+        match wire.write(&bytes[written..]).await {
+            Ok(0) => return Err((io::ErrorKind::WriteZero.into(), written)),
+            Ok(count) => written += count,
+            Err(error) => return Err((error, written)),
+        }
+    }
+    Ok(())
+}
