@@ -1,6 +1,7 @@
 //! `tidegate`: one binary for the command line, the control plane, the data plane and the shim.
 
 mod arguments;
+mod certificates;
 mod command;
 mod context;
 mod control;

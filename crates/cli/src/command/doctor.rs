@@ -9,11 +9,12 @@ use std::{
 
 use serde::Serialize;
 use tidegate_engine::EnvironmentView;
-use tidegate_proxy::{Ordered, ValidUntil, client::Client as ProxyClient};
+use tidegate_proxy::client::Client as ProxyClient;
 use tidegate_server::{api::Health, client::Error};
 use tidegate_types::Listen;
 
 use crate::{
+    certificates::{self, State},
     command::version::VERSION,
     context::{Context, short},
     exit::Exit,
@@ -27,8 +28,6 @@ use crate::{
 const SPACE: u64 = 1 << 30;
 /// The engine's time and the wall clock may differ by so many milliseconds.
 const DRIFT: i64 = 60_000;
-/// A certificate that ends in fewer seconds, two weeks, is worth a warning.
-const EXPIRES_SOON: i64 = 14 * 24 * 60 * 60;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -71,8 +70,7 @@ pub(crate) async fn run(context: &Context) -> Result<Exit, Fault> {
     findings.push(proxy(context, &views).await);
     if let Ok(project) = &project {
         findings.extend(ports(project, &views));
-        findings.extend(certificates(project));
-        findings.extend(ordered(project, &teardown::proxy_folder(&context.home)));
+        findings.extend(certificates(project, &context.home));
     }
     findings.extend(health.ok().map(|health| clock(&health)));
     let failed = findings.iter().any(|finding| finding.grade == Grade::Fail);
@@ -236,82 +234,36 @@ fn ports(project: &Project, views: &[EnvironmentView]) -> Vec<Finding> {
         .collect()
 }
 
-/// As this user may read them; the proxy runs as the same.
-fn certificates(project: &Project) -> Vec<Finding> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-    let soon = i64::try_from(now).unwrap_or(i64::MAX).saturating_add(EXPIRES_SOON);
+fn certificates(project: &Project, home: &Path) -> Vec<Finding> {
     let mut findings = Vec::new();
     for environment in &project.manifest.environments {
-        let tls = environment.gateway.tls.as_ref();
-        for files in tls.into_iter().flat_map(|tls| &tls.certificates) {
-            let name = &environment.name;
-            let certificate = files.certificate.display();
-            findings.push(match tidegate_proxy::examine(files) {
-                Ok(until) if until.seconds > soon => {
-                    pass("tls", format!("{certificate} of {name} is valid until {}", until.text))
-                }
-                Ok(until) => warn(
-                    "tls",
-                    format!("{certificate} of {name} is valid only until {}", until.text),
-                    "renew it: the new file is read within a second and needs no deployment",
-                ),
-                Err(error) => fail(
-                    "tls",
-                    format!("{name}: {error}"),
-                    "mend the files, or change `tls` of the environment",
-                ),
-            });
-        }
-    }
-    findings
-}
-
-/// Those that the proxy orders by itself, as its files tell.
-fn ordered(project: &Project, home: &Path) -> Vec<Finding> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-    let now = i64::try_from(now).unwrap_or(i64::MAX);
-    let mut findings = Vec::new();
-    for environment in &project.manifest.environments {
-        let Some(acme) = environment.gateway.tls.as_ref().and_then(|tls| tls.acme.as_ref()) else {
+        let Some(tls) = &environment.gateway.tls else {
             continue;
         };
-        let name = &environment.name;
-        for Ordered { host, valid_until, problem } in tidegate_proxy::ordered(home, acme) {
-            let is_valid = |until: &ValidUntil| until.seconds > now;
-            let remedy = "the proxy tries again by itself; its log says when";
-            findings.push(match (valid_until, problem) {
-                (Some(until), None) if is_valid(&until) => {
-                    pass("tls", format!("{host} of {name} is valid until {}", until.text))
-                }
-                (Some(until), Some(problem)) if is_valid(&until) => warn(
-                    "tls",
-                    format!(
-                        "{host} of {name} is valid until {}, and not renewed: {problem}",
-                        until.text
-                    ),
-                    remedy,
-                ),
-                (Some(until), problem) => fail(
-                    "tls",
-                    format!("{host} of {name} was valid until {}{}", until.text, because(problem)),
-                    remedy,
-                ),
-                (None, Some(problem)) => {
-                    fail("tls", format!("{host} of {name} has no certificate: {problem}"), remedy)
-                }
-                (None, None) => warn(
-                    "tls",
-                    format!("{host} of {name} has no certificate yet"),
-                    "it is ordered when the environment is deployed",
-                ),
+        let mut add = |state, renew, mend| {
+            let of = |what| format!("{}: {what}", environment.name);
+            findings.push(match state {
+                State::Good(what) => pass("tls", of(what)),
+                State::Doubtful(what) => warn("tls", of(what), renew),
+                State::Bad(what) => fail("tls", of(what), mend),
             });
+        };
+        for files in &tls.certificates {
+            add(
+                certificates::of_files(files),
+                "renew it: the new file is read within a second and needs no deployment",
+                "mend the files, or change `tls` of the environment",
+            );
+        }
+        for state in certificates::of_orders(home, tls) {
+            add(
+                state,
+                "the proxy orders it once the environment is deployed, and tries again by itself",
+                "mend that; the proxy tries again by itself, and `tidegate proxy restart` at once",
+            );
         }
     }
     findings
-}
-
-fn because(problem: Option<String>) -> String {
-    problem.map(|problem| format!(": {problem}")).unwrap_or_default()
 }
 
 fn free(address: SocketAddr) -> std::io::Result<()> {

@@ -3,13 +3,14 @@
 use tidegate_server::client::Error;
 
 use crate::{
-    arguments::InEnvironment, context::Context, exit::Exit, fault::Fault, follow, project, render,
+    arguments::InEnvironment, certificates, context::Context, exit::Exit, fault::Fault, follow,
+    project, render,
 };
 
 pub(crate) async fn run(context: &Context, arguments: &InEnvironment) -> Result<Exit, Fault> {
     let client = context.client();
     let asked = arguments.environment.as_deref();
-    let views = if asked.is_some() {
+    let mut views = if asked.is_some() {
         let scope = project::scope(context, asked).await?;
         match client.environment(&scope).await {
             Ok(view) => vec![view],
@@ -24,6 +25,7 @@ pub(crate) async fn run(context: &Context, arguments: &InEnvironment) -> Result<
         let name = here.as_ref().map(|project| &project.manifest.project);
         client.environments(name).await?
     };
+    certificates::add_trouble(&context.home, &mut views).await;
     if context.json {
         context.print_json("environments", &views);
         return Ok(Exit::Done);

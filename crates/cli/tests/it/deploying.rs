@@ -62,7 +62,7 @@ fn an_encrypted_environment_is_reached_by_https_only_and_bad_files_change_nothin
     };
     let sandbox = Sandbox::with(&[("tidegate.yaml", &tls(&key)), ("web/index.html", "first")]);
     let answer = sandbox.tidegate(&["doctor"]).expect(0);
-    assert!(answer.stdout.contains("shop.pem of production is valid until"), "{answer:?}");
+    assert!(answer.stdout.contains("shop.pem is valid until"), "{answer:?}");
     let answer = sandbox.tidegate(&["deploy"]).expect(0);
     assert!(answer.stdout.contains("https://127.0.0.1:"), "{answer:?}");
     assert!(plain(&sandbox).contains("this address speaks HTTPS"));
@@ -74,6 +74,34 @@ fn an_encrypted_environment_is_reached_by_https_only_and_bad_files_change_nothin
     let answer = sandbox.tidegate(&["doctor"]).expect(1);
     assert!(answer.stdout.contains("absent.key"), "{answer:?}");
     assert!(plain(&sandbox).contains("this address speaks HTTPS"));
+    sandbox.tidegate(&["down"]).expect(0);
+}
+
+#[test]
+fn a_certificate_that_cannot_be_ordered_is_told_by_status_and_doctor() {
+    let free = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").expect("a port"));
+    let [nobody, from] = free.map(|free| free.local_addr().expect("its address"));
+    let directory = nobody.port();
+    let tls = format!(
+        "{SITE}    tls: {{ acme: {{ hosts: [shop.test], agree_to_terms: true, directory: \
+         'https://127.0.0.1:{directory}/' }}, redirect_from: '{from}' }}\n"
+    );
+    let sandbox = Sandbox::with(&[("tidegate.yaml", &tls), ("web/index.html", "first")]);
+    let answer = sandbox.tidegate(&["doctor"]).expect(0);
+    assert!(answer.stdout.contains("there is no certificate for shop.test yet"), "{answer:?}");
+    sandbox.tidegate(&["deploy"]).expect(0);
+    let reason = format!("https://127.0.0.1:{directory}/ cannot be asked");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_mins(1);
+    while !sandbox.tidegate(&["status"]).expect(0).stdout.contains(&reason) {
+        assert!(std::time::Instant::now() < deadline, "status does not tell that {reason}");
+    }
+    assert!(sandbox.status()["trouble"].to_string().contains(&reason));
+    let mut plain = std::net::TcpStream::connect(from).expect("it is listened to");
+    plain.write_all(b"GET /a HTTP/1.0\r\nHost: shop.test\r\n\r\n").expect("it is sent");
+    let answer = std::io::read_to_string(plain).expect("an answer");
+    assert!(answer.contains(" 308 ") && answer.contains("location: https://shop.test"), "{answer}");
+    let answer = sandbox.tidegate(&["doctor"]).expect(1);
+    assert!(answer.stdout.contains(&reason), "{answer:?}");
     sandbox.tidegate(&["down"]).expect(0);
 }
 

@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use tidegate_types::Listen;
-
 use super::{component::ComponentDraft, environment::EnvironmentDraft};
 use crate::{
     model::{Strategy, Workload},
@@ -216,20 +214,19 @@ fn addresses(
     report: &mut Report<'_>,
 ) {
     let mut owners = BTreeMap::new();
-    for draft in environments {
-        let (Listen::Address(address), Some(span)) =
-            (draft.environment.gateway.listen, draft.listen_span)
-        else {
-            continue;
-        };
-        let name = draft.environment.name.as_str();
+    let written = environments
+        .iter()
+        .flat_map(|draft| draft.addresses.iter().map(|found| (&draft.environment.name, *found)));
+    for (name, (address, span)) in written {
+        let name = name.as_str();
         if let Some(owner) = owners.get(&address) {
+            let what = if *owner == name {
+                format!("environment `{name}` listens on {address} twice")
+            } else {
+                format!("environment `{name}` listens on {address}, and so does `{owner}`")
+            };
             report
-                .error(
-                    "port-conflict",
-                    span,
-                    format!("environment `{name}` listens on {address}, and so does `{owner}`"),
-                )
+                .error("port-conflict", span, what)
                 .help("choose another port, or leave `listen` out for a free one");
         }
         owners.entry(address).or_insert(name);

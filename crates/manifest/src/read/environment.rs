@@ -28,7 +28,8 @@ const WHEN: &str = "environments.*.rollback.when";
 /// An environment and where its parts were written.
 pub(super) struct EnvironmentDraft<'a> {
     pub(super) environment: Environment,
-    pub(super) listen_span: Option<Span>,
+    /// Where clients come in, as far as it was written.
+    pub(super) addresses: Vec<(SocketAddr, Span)>,
     pub(super) strategy: StrategyDraft,
     pub(super) rollback_span: Option<Span>,
     /// Guards that the user wrote, by their place in `environment.rollback.when`.
@@ -97,7 +98,7 @@ fn read<'a>(
                 })
                 .collect::<BTreeMap<_, _>>(),
         },
-        listen_span: fields.span("listen"),
+        addresses: written_addresses(&fields),
         strategy,
         rollback_span: fields.span("rollback"),
         guard_spans,
@@ -108,6 +109,13 @@ fn read<'a>(
 
 fn listen(fields: &Fields<'_>) -> Listen {
     address(fields, "listen").map_or(Listen::Automatic, Listen::Address)
+}
+
+fn written_addresses(fields: &Fields<'_>) -> Vec<(SocketAddr, Span)> {
+    let tls = fields.child("tls");
+    let written = [(fields, "listen"), (&tls, "redirect_from")];
+    let found = written.map(|(fields, name)| Some((address(fields, name)?, fields.span(name)?)));
+    found.into_iter().flatten().collect()
 }
 
 pub(super) fn address(fields: &Fields<'_>, name: &str) -> Option<SocketAddr> {

@@ -734,6 +734,7 @@ environments:
   three: { tls: {} }
   four: { tls: { acme: { hosts: [], agree_to_terms: false, directory: ca.example.com } } }
   five: { tls: { acme: { hosts: ['*.example.com'] } } }
+  six: { listen: 8080, tls: { redirect_from: 127.0.0.1:8080 } }
 ";
     insta::assert_snapshot!(told(text), @r"
     error[bad-path]: `certificate` in item 1 of `tls.certificates` of environment `one`: `shop.pem` is not an absolute path
@@ -798,6 +799,20 @@ environments:
     8 |   five: { tls: { acme: { hosts: ['*.example.com'] } } }
       |                                  ^^^^^^^^^^^^^^^
       = help: this version has no wildcards: name each host, or leave `host` out for any
+
+    error[missing-key]: `tls` of environment `six` does not say where certificates come from
+     --> tidegate.yaml:9:29
+      |
+    9 |   six: { listen: 8080, tls: { redirect_from: 127.0.0.1:8080 } }
+      |                             ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+      = help: add `certificates` for files of your own, or `acme` to have them ordered
+
+    error[port-conflict]: environment `six` listens on 127.0.0.1:8080 twice
+     --> tidegate.yaml:9:46
+      |
+    9 |   six: { listen: 8080, tls: { redirect_from: 127.0.0.1:8080 } }
+      |                                              ^^^^^^^^^^^^^^
+      = help: choose another port, or leave `listen` out for a free one
     ");
 }
 

@@ -20,7 +20,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use tidegate_types::Acme;
+use tidegate_types::Tls;
 use tokio::time::{MissedTickBehavior, interval};
 
 pub(crate) use self::{
@@ -30,7 +30,7 @@ pub(crate) use self::{
 };
 use crate::{
     control::Control,
-    tls::{Termination, ValidUntil},
+    tls::{self, Termination, ValidUntil},
 };
 
 /// A task whose result could not be had, a disk that is full: looked at again after this long.
@@ -65,7 +65,8 @@ async fn look(control: &Control, home: &Path, pause: Pause) {
             continue;
         };
         if next(&key) <= now() {
-            let pacing = Pacing { pause, spread: spread(&seed, &key) };
+            let is_new = !calendar.contains_key(&key);
+            let pacing = Pacing { pause, spread: spread(&seed, &key), is_new };
             let (folder, host) = &key;
             let next = order_if_due(folder, host, &termination, pacing).await;
             calendar.insert(key, next);
@@ -92,6 +93,8 @@ fn wanted(terminations: Vec<Arc<Termination>>, home: &Path) -> BTreeMap<Key, Arc
 struct Pacing {
     pause: Pause,
     spread: f64,
+    /// Nobody has looked at it since the proxy began, or since a table names it.
+    is_new: bool,
 }
 
 /// Orders a certificate if its time has come, and says when to look again.
@@ -99,7 +102,7 @@ async fn order_if_due(
     folder: &Folder,
     host: &str,
     termination: &Termination,
-    Pacing { pause, spread }: Pacing,
+    Pacing { pause, spread, is_new }: Pacing,
 ) -> i64 {
     let Some(acme) = termination.acme() else {
         return i64::MAX;
@@ -111,7 +114,8 @@ async fn order_if_due(
         return now() + LOOK_AGAIN;
     };
     let next = tries.next(there.as_ref(), pause, spread);
-    if next > now() && !tries.is_of_the_future(now()) {
+    let is_asked_for = is_new && tries.may_hurry(now());
+    if next > now() && !is_asked_for && !tries.is_of_the_future(now()) {
         return next;
     }
     let begun = tries.begin(now());
@@ -176,11 +180,17 @@ pub struct Ordered {
     pub problem: Option<String>,
 }
 
-/// How it is with the certificates that the proxy of a home orders, as far as its files tell.
+/// How it is with the certificates that the proxy of a home orders, as far as its files tell. Those
+/// for which there is one of the user's are left out, as none is ordered.
 #[must_use]
-pub fn ordered(home: &Path, acme: &Acme) -> Vec<Ordered> {
+pub fn ordered(home: &Path, tls: &Tls) -> Vec<Ordered> {
+    let Some(acme) = &tls.acme else {
+        return Vec::new();
+    };
     let folder = Folder::new(home, acme);
-    let hosts = acme.hosts.iter().map(|host| Ordered {
+    let is_held =
+        |host: &str| tls.certificates.iter().any(|files| tls::is_for(files, host).unwrap_or(false));
+    let hosts = acme.hosts.iter().filter(|host| !is_held(host)).map(|host| Ordered {
         host: host.clone(),
         valid_until: folder
             .validity(host)

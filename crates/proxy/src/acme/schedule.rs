@@ -21,6 +21,10 @@ pub(crate) struct Pause {
     pub(crate) longest: Duration,
 }
 
+/// Somebody who has mended what was wrong does not have to wait for longer, in seconds: four tries in
+/// an hour.
+const HURRY: i64 = 15 * 60;
+
 /// What became of the tries to get a certificate; on disk, so that a proxy that is started again and
 /// again does not ask again and again.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +96,11 @@ impl Tries {
         self.problem.as_deref()
     }
 
+    /// Whether one that failed may be followed by another before its time.
+    pub(super) fn may_hurry(&self, now: i64) -> bool {
+        self.failures > 0 && now.saturating_sub(self.last) >= HURRY
+    }
+
     /// Whether the clock was turned back since the last one began.
     pub(super) fn is_of_the_future(&self, now: i64) -> bool {
         self.last > now
@@ -146,6 +155,13 @@ mod tests {
         }
         tries.failures = u32::MAX;
         assert_eq!(tries.begin(1).next(None, PAUSE, 0.0), 21_601);
+    }
+
+    #[test]
+    fn who_begins_anew_tries_what_failed_at_most_four_times_an_hour() {
+        let tries = Tries::default().begin(1_000).failed("no".to_owned(), false);
+        assert!(!tries.may_hurry(1_899) && tries.may_hurry(1_900));
+        assert!(!tries.succeeded(Proof::Tls).may_hurry(i64::MAX), "nothing failed");
     }
 
     #[test]

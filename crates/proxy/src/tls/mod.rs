@@ -6,12 +6,13 @@ mod pair;
 mod validity;
 
 use std::{
+    collections::HashMap,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
 use rustls::{
-    ServerConfig,
+    ServerConfig, SignatureScheme,
     client::verify_server_name,
     crypto::ring,
     pki_types::ServerName,
@@ -119,7 +120,8 @@ impl Termination {
         };
         // An order that is under way goes on.
         let challenges = before.map(Self::challenges).unwrap_or_default();
-        let shown = Arc::new(Shown { keys: RwLock::new(pairs.keys()), challenges });
+        let shown =
+            Arc::new(Shown { keys: RwLock::new(pairs.keys(tls.acme.as_ref())), challenges });
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
             .map_err(PairError::Library)?
@@ -190,7 +192,8 @@ impl Termination {
             changed |= watched.reload(&self.scope);
         }
         if changed {
-            *self.shown.keys.write().unwrap_or_else(PoisonError::into_inner) = pairs.keys();
+            *self.shown.keys.write().unwrap_or_else(PoisonError::into_inner) =
+                pairs.keys(self.acme());
         }
     }
 
@@ -204,8 +207,17 @@ impl Pairs {
         self.named.iter().chain(&self.ordered).filter_map(|watched| watched.pair.as_ref())
     }
 
-    fn keys(&self) -> Vec<Arc<CertifiedKey>> {
-        self.in_use().map(|pair| Arc::clone(&pair.key)).collect()
+    fn keys(&self, acme: Option<&Acme>) -> Keys {
+        let key = |watched: &Watched| watched.pair.as_ref().map(|pair| Arc::clone(&pair.key));
+        let hosts = acme.map(|acme| acme.hosts.as_slice()).unwrap_or_default();
+        Keys {
+            named: self.named.iter().filter_map(key).collect(),
+            ordered: hosts
+                .iter()
+                .zip(&self.ordered)
+                .filter_map(|(host, watched)| Some((host.clone(), key(watched)?)))
+                .collect(),
+        }
     }
 
     fn all(&self) -> Vec<Pair> {
@@ -253,8 +265,30 @@ pub fn examine(files: &CertificateFiles) -> Result<ValidUntil, String> {
 /// The certificates that clients are shown.
 #[derive(Debug)]
 struct Shown {
-    keys: RwLock<Vec<Arc<CertifiedKey>>>,
+    keys: RwLock<Keys>,
     challenges: Arc<Challenges>,
+}
+
+#[derive(Debug)]
+struct Keys {
+    /// Of the user, in the order of the table.
+    named: Vec<Arc<CertifiedKey>>,
+    /// By their hosts, of which there may be many: they are not all looked at for each client.
+    ordered: HashMap<String, Arc<CertifiedKey>>,
+}
+
+impl Keys {
+    /// What a client is shown that asks for this host and understands these.
+    fn find(&self, host: Option<&str>, schemes: &[SignatureScheme]) -> Option<&Arc<CertifiedKey>> {
+        let understood = |key: &&Arc<CertifiedKey>| key.key.choose_scheme(schemes).is_some();
+        let name = host.and_then(|host| ServerName::try_from(host).ok());
+        let mut named = self.named.iter().filter(understood);
+        name.and_then(|name| named.find(|key| is_valid_for(key, &name)))
+            .or_else(|| self.ordered.get(host?).filter(understood))
+            .or_else(|| self.named.iter().find(understood))
+            .or_else(|| self.ordered.values().find(understood))
+            .or_else(|| self.named.first())
+    }
 }
 
 impl ResolvesServerCert for Shown {
@@ -263,12 +297,7 @@ impl ResolvesServerCert for Shown {
             return self.challenges.certificate(hello.server_name()?);
         }
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        let understood =
-            |key: &&Arc<CertifiedKey>| key.key.choose_scheme(hello.signature_schemes()).is_some();
-        let name = hello.server_name().and_then(|name| ServerName::try_from(name).ok());
-        let named = name
-            .and_then(|name| keys.iter().filter(understood).find(|key| is_valid_for(key, &name)));
-        named.or_else(|| keys.iter().find(understood)).or(keys.first()).cloned()
+        keys.find(hello.server_name(), hello.signature_schemes()).cloned()
     }
 }
 
@@ -300,7 +329,7 @@ mod tests {
     }
 
     fn shown(termination: &Termination) -> Vec<u8> {
-        termination.shown.keys.read().unwrap()[0].cert[0].to_vec()
+        termination.shown.keys.read().unwrap().named[0].cert[0].to_vec()
     }
 
     #[test]

@@ -1,7 +1,12 @@
 //! Certificates that the proxy orders by itself, from a real authority.
 
 use std::{
-    net::SocketAddr, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc, time::Duration,
+    io::Read as _,
+    net::{SocketAddr, TcpListener},
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    sync::Arc,
+    time::Duration,
 };
 
 use rustls::{ClientConfig, pki_types::CertificateDer};
@@ -47,7 +52,8 @@ impl Place {
     }
 
     fn of_host(&self, acme: &Acme, host: &str) -> Ordered {
-        let all = ordered(self.proxy.home(), acme);
+        let tls = Tls { acme: Some(acme.clone()), ..Tls::default() };
+        let all = ordered(self.proxy.home(), &tls);
         all.into_iter().find(|ordered| ordered.host == host).unwrap()
     }
 
@@ -131,13 +137,13 @@ fn without_a_certificate_nobody_can_connect_and_one_of_the_users_own_comes_first
     assert!(problem.contains("cannot be asked"), "{problem}");
     let answer = get(place.address, "/");
     assert_eq!((answer.status, answer.header("tidegate-reason")), (400, Some("https-only")));
-    let acme = nobody.acme(&[BLOG, SHOP]);
+    let acme = nobody.acme(&[BLOG, "later.example.com"]);
     let table = encrypted(place.table(), &[&own]);
     let tls = table.gateway.tls.map(|tls| Tls { acme: Some(acme.clone()), ..*tls }.into());
     let gateway = Gateway { tls, ..table.gateway };
     place.proxy.publish(&ProxyTable { gateway, ..table }).unwrap();
     assert_eq!(shown(place.address, BLOG), own.der);
-    place.problem(&acme);
+    eventually("the one after it is ordered", || place.of_host(&acme, "later.example.com").problem);
     assert_eq!(place.of_host(&acme, BLOG).problem, None, "none is ordered");
 }
 
@@ -209,12 +215,41 @@ fn certificates_are_renewed_before_they_end_also_by_a_successor() {
 }
 
 #[test]
+fn whoever_has_a_successor_lets_go_of_an_order_under_way() {
+    let mut place = Place::with(&impatient());
+    // It takes connections and says nothing.
+    let authority = TcpListener::bind("127.0.0.1:0").unwrap();
+    let directory = format!("https://{}/dir", authority.local_addr().unwrap());
+    let mut open = Caller::connect(place.address);
+    assert_eq!(open.get("/").text(), "hello");
+    authority.set_nonblocking(true).unwrap();
+    let asked = || {
+        let (stream, _) = eventually("somebody asks", || authority.accept().ok());
+        stream.set_nonblocking(false).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream
+    };
+    let other = Authority::new();
+    place.order(&Acme { directory, ..other.acme(&[SHOP]) });
+    let mut of_the_former = asked();
+    // Somebody who came before keeps it from ending.
+    let former = place.proxy.succeed();
+    let said = of_the_former.read_to_end(&mut Vec::new());
+    assert!(said.is_ok(), "the former proxy still waits for the authority: {said:?}");
+    assert!(!former.has_ended());
+    // Its successor tries after the pause, as after any try that failed.
+    let _of_the_successor = asked();
+    drop(open);
+    former.join();
+}
+
+#[test]
 fn a_host_that_leads_elsewhere_has_no_certificate_and_says_why() {
     if !is_installed() {
         return;
     }
     let place = Place::with(&impatient());
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let authority = Authority::start(Asked::by_tls(nobody));
     let acme = authority.acme(&[SHOP]);
     place.order(&acme);
