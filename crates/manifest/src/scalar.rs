@@ -423,7 +423,8 @@ fn host(text: &str) -> Result<(), Fault> {
         .to_ascii_lowercase();
     let fault = Fault::new("bad-host", format!("`{text}` is not the name of a host"));
     Err(if guess.contains('*') {
-        fault.help("this version has no wildcards: name each host, or leave `host` out for any")
+        fault
+            .help("this version has no wildcards: name each host; a route without `host` takes any")
     } else if guess.split('.').all(label) {
         fault.help(format!("write the name alone, in lower case: `{guess}`"))
     } else {

@@ -56,6 +56,7 @@ mod request_body;
 mod routing;
 mod run;
 mod search;
+mod served;
 mod store;
 mod table;
 mod ticket;

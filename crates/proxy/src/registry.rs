@@ -2,14 +2,14 @@
 
 use std::{
     collections::BTreeMap,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener},
     os::fd::{AsFd as _, BorrowedFd},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tidegate_types::{
-    Epoch, Listen, Scope,
+    Epoch, Scope,
     data_plane::{
         HandedOver, HandedOverRedirect, ProxyTable, Refusal, Request, Response, ServedTable,
     },
@@ -17,61 +17,18 @@ use tidegate_types::{
 
 use crate::{
     disk::StoredTable,
-    door::{self, Door, Opened},
+    door::{Door, Opened},
     hand_over::{Charge, Link, Received},
     health::watch::Watch,
     limits::Limits,
     meters::Meters,
     redirect::{Ports, Redirect},
+    served::{Opening, Served},
     store::Store,
     table::{Admission, admit, check, invalid},
     tls::Termination,
     worker::{Command, Handle, Why},
 };
-
-/// A scope that is served.
-#[derive(Debug)]
-struct Served {
-    table: ProxyTable,
-    /// Where the scope is to be reached.
-    door: Door,
-    /// Where those come in who are sent there.
-    redirect: Option<Door>,
-}
-
-impl Served {
-    /// Where those come in, and are sent, who come in plain text.
-    fn ports(&self) -> Option<Ports> {
-        let from = self.redirect.as_ref()?.address.port();
-        Some(Ports { from, to: self.door.address.port() })
-    }
-
-    /// The sockets once more.
-    fn copy(&self) -> std::io::Result<Opened> {
-        let copy = |door: &Door| door.listener.as_ref().map(TcpListener::try_clone).transpose();
-        let redirect = self.redirect.as_ref().map(copy).transpose()?;
-        Ok(Opened { serve: copy(&self.door)?, redirect: redirect.flatten() })
-    }
-
-    fn doors(&self) -> impl Iterator<Item = &Door> {
-        std::iter::once(&self.door).chain(&self.redirect)
-    }
-
-    /// Holds sockets that are new.
-    fn open(&mut self, opened: Opened) {
-        self.door.hold(opened.serve);
-        if let Some(redirect) = &mut self.redirect {
-            redirect.hold(opened.redirect);
-        }
-    }
-
-    fn close(&mut self) {
-        self.door.listener = None;
-        if let Some(redirect) = &mut self.redirect {
-            redirect.listener = None;
-        }
-    }
-}
 
 /// All scopes.
 #[derive(Debug)]
@@ -259,10 +216,7 @@ impl Registry {
             let Some(served) = self.scopes.get(&scope) else {
                 continue;
             };
-            let opened = Opened {
-                serve: bind_if_closed(&scope, &served.door),
-                redirect: served.redirect.as_ref().and_then(|door| bind_if_closed(&scope, door)),
-            };
+            let opened = served.bind_missing();
             if opened.is_empty() {
                 continue;
             }
@@ -305,50 +259,21 @@ impl Registry {
         let order = (table.epoch, table.membership);
         let termination = self.termination(&table).await?;
         let current = self.scopes.get(&table.scope);
-        let wanted = wanted_address(current, table.gateway.listen);
-        let wanted_redirect = wanted_redirect(current, &table);
-        let is_open =
-            |door: Option<&Door>, address| door.is_some_and(|door| door.is_open_at(address));
-        let redirect = current.and_then(|served| served.redirect.as_ref());
-        let is_same = is_open(current.map(|served| &served.door), wanted);
-        let is_same_redirect = wanted_redirect.is_none_or(|address| is_open(redirect, address));
-        if is_same && is_same_redirect && admission == Admission::Same {
+        let opening = Opening::of(current, &table)?;
+        let address = opening.address;
+        if opening.opened.is_empty() && admission == Admission::Same {
             self.store_missing().await;
-            return Ok((order.0, order.1, wanted));
+            return Ok((order.0, order.1, address));
         }
-        let open = |address| {
-            open(current, address)
-                .map_err(|error| Refusal::Address { address, reason: error.to_string() })
-        };
-        let serve = if is_same { None } else { Some(open(wanted)?) };
-        let redirect = match wanted_redirect {
-            Some(address) if !is_same_redirect => Some(open(address)?),
-            _ => None,
-        };
-        let opened = Opened { serve, redirect };
         let no_copy = |error| invalid(format!("a listener cannot be shared: {error}"));
-        let for_workers = self.copies(&opened).map_err(no_copy)?;
+        let copies = self.copies(&opening.opened).map_err(no_copy)?;
         if let Some(termination) = termination {
             self.terminations.insert(table.scope.clone(), termination);
         }
-        let at = |opened: &Option<TcpListener>, wanted| {
-            let opened = opened.as_ref().and_then(|listener| listener.local_addr().ok());
-            opened.unwrap_or(wanted)
-        };
-        let address = at(&opened.serve, wanted);
-        let redirect = wanted_redirect.map(|wanted| at(&opened.redirect, wanted));
-        let ports = redirect.map(|from| Ports { from: from.port(), to: address.port() });
-        let installed = self.install(&table, ports, for_workers).await;
+        let installed = self.install(&table, opening.ports(), copies).await;
         let scope = table.scope.clone();
         let former = self.scopes.remove(&scope);
-        let (former, former_redirect) = former.map(|served| (served.door, served.redirect)).unzip();
-        let mut served = Served {
-            table,
-            door: Door::moved(former, address),
-            redirect: redirect.map(|address| Door::moved(former_redirect.flatten(), address)),
-        };
-        served.open(opened);
-        self.scopes.insert(scope, served);
+        self.scopes.insert(scope, opening.served(table, former));
         self.store_in_force().await;
         installed.map_err(invalid)?;
         Ok((order.0, order.1, address))
@@ -549,50 +474,4 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, String> {
     let read = tokio::task::spawn_blocking(read).await;
     read.map_err(|error| format!("certificates cannot be read: {error}"))
-}
-
-/// An automatic port stays what it was.
-fn wanted_address(current: Option<&Served>, listen: Listen) -> SocketAddr {
-    match (listen, current) {
-        (Listen::Address(address), _) if address.port() != 0 => address,
-        (listen, Some(served)) if served.table.gateway.listen == listen => served.door.address,
-        (Listen::Address(address), _) => address,
-        (Listen::Automatic, _) => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-    }
-}
-
-/// The same for those who come in plain text.
-fn wanted_redirect(current: Option<&Served>, table: &ProxyTable) -> Option<SocketAddr> {
-    let asked = |table: &ProxyTable| table.gateway.tls.as_ref()?.redirect_from;
-    let wanted = asked(table)?;
-    let same = current.filter(|served| wanted.port() == 0 && asked(&served.table) == Some(wanted));
-    let same = same.and_then(|served| served.redirect.as_ref());
-    Some(same.map_or(wanted, |door| door.address))
-}
-
-/// A socket at this address: another one to the door of the scope that has it now, or a new one. So
-/// an address can become that of the other door, as when an environment is encrypted that was not.
-fn open(current: Option<&Served>, address: SocketAddr) -> std::io::Result<TcpListener> {
-    let mut doors = current.into_iter().flat_map(Served::doors);
-    match doors.find(|door| door.address == address).and_then(|door| door.listener.as_ref()) {
-        Some(listener) => listener.try_clone(),
-        None => door::bind(address),
-    }
-}
-
-fn bind_if_closed(scope: &Scope, door: &Door) -> Option<TcpListener> {
-    if door.listener.is_some() {
-        return None;
-    }
-    let address = door.address;
-    match door::bind(address) {
-        Ok(listener) => {
-            tracing::info!(%scope, %address, "listening");
-            Some(listener)
-        }
-        Err(error) => {
-            tracing::debug!(%scope, %address, %error, "cannot listen");
-            None
-        }
-    }
 }

@@ -798,7 +798,7 @@ environments:
       |
     8 |   five: { tls: { acme: { hosts: ['*.example.com'] } } }
       |                                  ^^^^^^^^^^^^^^^
-      = help: this version has no wildcards: name each host, or leave `host` out for any
+      = help: this version has no wildcards: name each host; a route without `host` takes any
 
     error[missing-key]: `tls` of environment `six` does not say where certificates come from
      --> tidegate.yaml:9:29

@@ -60,11 +60,8 @@ async fn look(control: &Control, home: &Path, pause: Pause) {
         calendar.retain(|key, _| wanted.contains_key(key));
         // What was just named is looked at first, then whoever has waited the longest.
         let next = |key: &Key| calendar.get(key).copied().unwrap_or(i64::MIN);
-        let due = wanted.into_iter().filter(|((_, host), by)| !by.holds(host));
-        let Some((key, termination)) = due.min_by_key(|(key, _)| next(key)) else {
-            continue;
-        };
-        if next(&key) <= now() {
+        let due = wanted.into_iter().filter(|(key, by)| next(key) <= now() && !by.holds(&key.1));
+        if let Some((key, termination)) = due.min_by_key(|(key, _)| next(key)) {
             let is_new = !calendar.contains_key(&key);
             let pacing = Pacing { pause, spread: spread(&seed, &key), is_new };
             let (folder, host) = &key;
