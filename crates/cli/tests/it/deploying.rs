@@ -79,9 +79,13 @@ fn an_encrypted_environment_is_reached_by_https_only_and_bad_files_change_nothin
 
 #[test]
 fn a_certificate_that_cannot_be_ordered_is_told_by_status_and_doctor() {
-    let free = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").expect("a port"));
-    let [nobody, from] = free.map(|free| free.local_addr().expect("its address"));
+    let bind = |port| std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, port));
+    let nobody = bind(0).and_then(|free| free.local_addr()).expect("a port");
     let directory = nobody.port();
+    // One that nobody is given who asks for any.
+    let first = 20_000 + u16::try_from(std::process::id() % 9_000).expect("it is small");
+    let from = (first..30_000).find_map(|port| bind(port).ok()?.local_addr().ok());
+    let from = from.expect("a port");
     let tls = format!(
         "{SITE}    tls: {{ acme: {{ hosts: [shop.test], agree_to_terms: true, directory: \
          'https://127.0.0.1:{directory}/' }}, redirect_from: '{from}' }}\n"

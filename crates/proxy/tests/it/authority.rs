@@ -1,6 +1,7 @@
 //! A real authority that issues certificates by ACME: Pebble, and names that all lead here.
 
 use std::{
+    hash::{BuildHasher as _, RandomState},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -66,9 +67,7 @@ impl Authority {
         let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
         std::fs::write(folder.path().join("server.crt"), made.cert.pem()).unwrap();
         std::fs::write(folder.path().join("server.key"), made.signing_key.serialize_pem()).unwrap();
-        // Taken at the same time, so that they are two.
-        let free = [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
-        let [address, management] = free.map(|listener| listener.local_addr().unwrap());
+        let [address, management] = free();
         Self { folder, names: Names::start(), address, management, process: None }
     }
 
@@ -155,6 +154,18 @@ impl Drop for Authority {
             eprintln!("{}", self.log());
         }
     }
+}
+
+/// Addresses that nobody has, and that nobody is given who asks for any: they are to be bound a
+/// while later.
+fn free() -> [SocketAddr; 2] {
+    let random = || 20_000 + u16::try_from(RandomState::new().hash_one(0) % 10_000).unwrap();
+    // Taken at the same time, so that they are two.
+    let taken = [(); 2].map(|()| {
+        let try_one = || TcpListener::bind((Ipv4Addr::LOCALHOST, random())).ok();
+        eventually("a free port", try_one)
+    });
+    taken.map(|listener| listener.local_addr().unwrap())
 }
 
 /// A table whose certificates are ordered.

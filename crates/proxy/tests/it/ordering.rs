@@ -32,12 +32,13 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
-        Self::with(&Limits::default())
-    }
-
-    fn with(limits: &Limits) -> Self {
         let application = Application::saying("hello");
-        let proxy = Proxy::start_with(*limits);
+        // Tries follow each other soon.
+        let proxy = Proxy::start_with(Limits {
+            order_pause: Duration::from_secs(1),
+            order_pause_longest: Duration::from_secs(1),
+            ..Limits::default()
+        });
         let address = proxy.route(all(vec![backend("api@1", 100, &[application.address])]));
         Self { proxy, application, address }
     }
@@ -73,15 +74,6 @@ impl Place {
         let shown = stream.conn.peer_certificates().unwrap()[0].clone().into_owned();
         assert_eq!(Caller::over(stream).get("/").text(), "hello");
         shown
-    }
-}
-
-/// Tries that follow each other soon.
-fn impatient() -> Limits {
-    Limits {
-        order_pause: Duration::from_secs(1),
-        order_pause_longest: Duration::from_secs(1),
-        ..Limits::default()
     }
 }
 
@@ -152,7 +144,7 @@ fn an_old_certificate_is_served_until_there_is_a_new_one() {
     if !is_installed() {
         return;
     }
-    let place = Place::with(&impatient());
+    let place = Place::new();
     let mut authority = Authority::new();
     let acme = authority.acme(&[SHOP]);
     // The first try makes the folder.
@@ -192,9 +184,9 @@ fn certificates_are_renewed_before_they_end_also_by_a_successor() {
     if !is_installed() {
         return;
     }
-    let mut place = Place::with(&impatient());
+    let mut place = Place::new();
     let mut authority = Authority::new();
-    authority.run(Asked::by_tls(place.address), 12);
+    authority.run(Asked::by_tls(place.address), 9);
     place.order(&authority.acme(&[SHOP]));
     let believer = authority.believer();
     let first = place.is_believed(SHOP, &believer);
@@ -216,7 +208,7 @@ fn certificates_are_renewed_before_they_end_also_by_a_successor() {
 
 #[test]
 fn whoever_has_a_successor_lets_go_of_an_order_under_way() {
-    let mut place = Place::with(&impatient());
+    let mut place = Place::new();
     // It takes connections and says nothing.
     let authority = TcpListener::bind("127.0.0.1:0").unwrap();
     let directory = format!("https://{}/dir", authority.local_addr().unwrap());
@@ -248,7 +240,7 @@ fn a_host_that_leads_elsewhere_has_no_certificate_and_says_why() {
     if !is_installed() {
         return;
     }
-    let place = Place::with(&impatient());
+    let place = Place::new();
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let authority = Authority::start(Asked::by_tls(nobody));
     let acme = authority.acme(&[SHOP]);
@@ -279,7 +271,7 @@ fn an_authority_can_ask_in_plain_text() {
     if !is_installed() {
         return;
     }
-    let place = Place::with(&impatient());
+    let place = Place::new();
     let mut authority = Authority::new();
     let acme = authority.acme(&[SHOP]);
     let table = ordering(place.table(), acme.clone());
