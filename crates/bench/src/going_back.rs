@@ -104,7 +104,7 @@ async fn round(
         sleep(Duration::from_millis(5)).await;
     }
     let sent = clock::now();
-    let word = Word { deployment: Some(id), place: None, actor: "bench".to_owned() };
+    let word = Word { deployment: Some(id), place: None, message: None, actor: "bench".to_owned() };
     client.command(scope, Verb::Abort, &word).await?;
     ended(client, scope, id).await?;
     sleep(AFTER).await;

@@ -108,7 +108,8 @@ impl Project {
         let scope = &self.watching;
         let id = client.deploy(self.request(scope, &self.commits[0])).await?;
         until(client, scope, "its bake", bakes).await?;
-        let word = Word { deployment: Some(id), place: None, actor: "bench".to_owned() };
+        let word =
+            Word { deployment: Some(id), place: None, message: None, actor: "bench".to_owned() };
         client.command(scope, Verb::Skip, &word).await?;
         let view = ended(client, scope, id).await?;
         succeeded(&view, id)

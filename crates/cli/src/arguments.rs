@@ -82,6 +82,8 @@ pub(crate) enum Command {
     Skip(InEnvironment),
     /// Make the deployment under way go back
     Abort(InEnvironment),
+    /// Keep requests away from an environment and let them in again
+    Maintenance(Maintenance),
     /// Print the JSON Schema of tidegate.yaml
     Schema,
     /// Run the control plane
@@ -100,6 +102,26 @@ pub(crate) struct InEnvironment {
     /// Of this project, or `project/environment`; not needed when there is only one.
     #[arg(value_name = "ENV")]
     pub(crate) environment: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Maintenance {
+    /// Whether it begins or ends.
+    pub(crate) switch: Switch,
+    /// Of this project, or `project/environment`; not needed when there is only one.
+    #[arg(value_name = "ENV")]
+    pub(crate) environment: Option<String>,
+    /// A sentence for those who come, in place of the usual one.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) message: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Switch {
+    /// Every request is answered with 503.
+    On,
+    /// Requests go to the application again.
+    Off,
 }
 
 #[derive(Debug, Args)]

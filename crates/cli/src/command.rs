@@ -67,6 +67,7 @@ fn dispatch(context: &Context, command: Command) -> Result<Exit, Fault> {
         Command::Resume(arguments) => wait(control::run(context, &arguments, Verb::Resume)),
         Command::Skip(arguments) => wait(control::run(context, &arguments, Verb::Skip)),
         Command::Abort(arguments) => wait(control::run(context, &arguments, Verb::Abort)),
+        Command::Maintenance(arguments) => wait(control::maintenance(context, &arguments)),
         Command::Schema => Ok(schema::run(context)),
         Command::Serve(arguments) => serve::run(context, &arguments),
         Command::Proxy(arguments) => proxy::run(context, &arguments),

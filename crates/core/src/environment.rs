@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use tidegate_types::{
-    ComponentName, DeploymentId, DeploymentKind, Epoch, Gateway, Generation, ReleaseId, RevisionId,
-    RouteEntry, RouteRule, RouteTable, Scope, Share, Timestamp, WantedRevision, WeightedRevision,
+    ComponentName, DeploymentId, DeploymentKind, Epoch, Gateway, Generation, Maintenance,
+    ReleaseId, RevisionId, RouteEntry, RouteRule, RouteTable, Scope, Share, Timestamp,
+    WantedRevision, WeightedRevision,
 };
 
 use crate::{Deployment, Failure};
@@ -22,6 +23,9 @@ pub struct Environment {
     pub generation: Generation,
     /// Where the environment is reached.
     pub gateway: Gateway,
+    /// No request goes to anybody, until a person says otherwise. No deployment changes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maintenance: Option<Maintenance>,
     /// The components that are there.
     pub components: BTreeMap<ComponentName, Component>,
     /// The revisions that shall run. A revision that is not here is stopped and forgotten.
@@ -115,6 +119,7 @@ impl Environment {
             epoch: Epoch::default(),
             generation: Generation::default(),
             gateway: Gateway::default(),
+            maintenance: None,
             components: BTreeMap::new(),
             revisions: BTreeMap::new(),
             release: None,
@@ -153,7 +158,7 @@ impl Environment {
         RouteTable {
             scope: self.scope.clone(),
             epoch: self.epoch,
-            gateway: self.gateway.clone(),
+            gateway: Gateway { maintenance: self.maintenance.clone(), ..self.gateway.clone() },
             routes,
         }
     }

@@ -56,6 +56,10 @@ pub enum Event {
     Skipped { actor: String, component: ComponentName, index: usize },
     /// A person aborted it.
     Aborted { actor: String },
+    /// A person keeps requests away from the environment.
+    MaintenanceBegan { actor: String, message: Option<String> },
+    /// A person lets requests in again.
+    MaintenanceEnded { actor: String },
     /// It ended.
     Ended { outcome: Outcome, failure: Option<Failure> },
     /// A release finished its bake.
@@ -87,6 +91,8 @@ impl Event {
             Self::Resumed { .. } => "resumed",
             Self::Skipped { .. } => "skipped",
             Self::Aborted { .. } => "aborted",
+            Self::MaintenanceBegan { .. } => "maintenance_began",
+            Self::MaintenanceEnded { .. } => "maintenance_ended",
             Self::Ended { .. } => "ended",
             Self::Verified { .. } => "verified",
             Self::Retired { .. } => "retired",

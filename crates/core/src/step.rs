@@ -1,8 +1,8 @@
 //! One transition: state, input, what was seen and the time to the next state.
 
 use tidegate_types::{
-    ComponentName, DeploymentId, DeploymentKind, Gateway, GuardReading, Observation, Plan,
-    RevisionFacts, RevisionId, Share, Timestamp,
+    ComponentName, DeploymentId, DeploymentKind, Gateway, GuardReading, Maintenance, Observation,
+    Plan, RevisionFacts, RevisionId, Share, Timestamp,
 };
 
 use crate::{
@@ -33,7 +33,14 @@ pub enum Input {
         /// Why.
         failure: Failure,
     },
-    /// A person's word.
+    /// A person's word on whether requests are let in, whatever is under way.
+    Maintain {
+        /// What those who come are told; they are let in when absent.
+        maintenance: Option<Maintenance>,
+        /// Who.
+        actor: String,
+    },
+    /// A person's word to a deployment.
     Command {
         /// What.
         command: Command,
@@ -190,10 +197,28 @@ impl Turn<'_> {
                 }
                 Ok(())
             }
+            Input::Maintain { maintenance, actor } => {
+                self.maintain(maintenance.as_ref(), actor);
+                Ok(())
+            }
             Input::Command { command, deployment, place, actor } => {
                 self.command(*command, *deployment, *place, actor)
             }
         }
+    }
+
+    fn maintain(&mut self, maintenance: Option<&Maintenance>, actor: &str) {
+        if self.environment.maintenance.as_ref() == maintenance {
+            return;
+        }
+        self.environment.maintenance = maintenance.cloned();
+        let actor = actor.to_owned();
+        self.event(match maintenance {
+            Some(Maintenance { message }) => {
+                Event::MaintenanceBegan { actor, message: message.clone() }
+            }
+            None => Event::MaintenanceEnded { actor },
+        });
     }
 
     fn request(

@@ -254,14 +254,9 @@ impl Actor {
                     }
                 })
             } else {
-                serde_json::from_value::<Command>(pending.payload).ok().map(|command| {
-                    Input::Command {
-                        command: command.verb.command(),
-                        deployment: command.deployment,
-                        place: command.place,
-                        actor: command.actor,
-                    }
-                })
+                serde_json::from_value::<Command>(pending.payload)
+                    .ok()
+                    .map(|command| command.input())
             };
             let refused = match input {
                 None => Some("it cannot be read by this version".to_owned()),
@@ -331,12 +326,7 @@ impl Actor {
         // What was seen is renewed, so that a command is judged by what is and not by what was.
         self.observe().await;
         let meant = self.environment.deployment.as_ref().map(|deployment| deployment.id);
-        let input = Input::Command {
-            command: command.verb.command(),
-            deployment: command.deployment,
-            place: command.place,
-            actor: command.actor.clone(),
-        };
+        let input = command.input();
         let decision = self.decide(&input)?;
         let key = format!(
             "command/{}/{}/{}/{}",

@@ -15,6 +15,8 @@ pub(crate) fn stored(deployment: Option<DeploymentId>, event: &Event) -> NewEven
         | Event::Paused { actor }
         | Event::Resumed { actor }
         | Event::Skipped { actor, .. }
+        | Event::MaintenanceBegan { actor, .. }
+        | Event::MaintenanceEnded { actor }
         | Event::Aborted { actor } => Some(actor.clone()),
         _ => None,
     };

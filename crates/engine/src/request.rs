@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use tidegate_core::Place;
-use tidegate_types::{DeploymentId, DeploymentKind, Scope};
+use tidegate_core::{Input, Place};
+use tidegate_types::{DeploymentId, DeploymentKind, Maintenance, Scope};
 
 /// A deployment that is asked for. Stored as it is, so that its preparation can begin again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,7 +52,7 @@ impl Wish {
     }
 }
 
-/// A word to the deployment under way.
+/// A word to an environment, most of them to the deployment under way in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
     /// Which word.
@@ -62,11 +62,40 @@ pub struct Command {
     /// The step that is meant; any when absent.
     #[serde(default)]
     pub place: Option<Place>,
+    /// What those who come during maintenance are told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
     /// Who says it.
     pub actor: String,
 }
 
-/// The words that can be said to a deployment.
+impl Command {
+    /// As the state machine hears it.
+    #[must_use]
+    pub fn input(&self) -> Input {
+        let word = match self.verb {
+            Verb::Pause => tidegate_core::Command::Pause,
+            Verb::Resume => tidegate_core::Command::Resume,
+            Verb::Skip => tidegate_core::Command::Skip,
+            Verb::Abort => tidegate_core::Command::Abort,
+            Verb::Maintenance => {
+                let maintenance = Some(Maintenance { message: self.message.clone() });
+                return Input::Maintain { maintenance, actor: self.actor.clone() };
+            }
+            Verb::Live => {
+                return Input::Maintain { maintenance: None, actor: self.actor.clone() };
+            }
+        };
+        Input::Command {
+            command: word,
+            deployment: self.deployment,
+            place: self.place,
+            actor: self.actor.clone(),
+        }
+    }
+}
+
+/// The words that can be said to an environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verb {
@@ -78,20 +107,13 @@ pub enum Verb {
     Skip,
     /// Go back.
     Abort,
+    /// Let no request in.
+    Maintenance,
+    /// Let requests in again.
+    Live,
 }
 
 impl Verb {
-    /// As the state machine says it.
-    #[must_use]
-    pub const fn command(self) -> tidegate_core::Command {
-        match self {
-            Self::Pause => tidegate_core::Command::Pause,
-            Self::Resume => tidegate_core::Command::Resume,
-            Self::Skip => tidegate_core::Command::Skip,
-            Self::Abort => tidegate_core::Command::Abort,
-        }
-    }
-
     /// The stable word under which it is stored.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -100,6 +122,8 @@ impl Verb {
             Self::Resume => "resume",
             Self::Skip => "skip",
             Self::Abort => "abort",
+            Self::Maintenance => "maintenance",
+            Self::Live => "live",
         }
     }
 }

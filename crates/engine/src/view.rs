@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use tidegate_core::{Ended, Environment, Place, Seen, Stage, Verified, Waiting};
 use tidegate_types::{
     ComponentName, DeploymentId, DeploymentKind, Epoch, GuardReading, InstanceFacts,
-    InstanceFailure, ReleaseId, RevisionId, Scope, Share, Step, Timestamp, WantedRevision,
+    InstanceFailure, Maintenance, ReleaseId, RevisionId, Scope, Share, Step, Timestamp,
+    WantedRevision,
 };
 
 use crate::evidence::Samples;
@@ -21,6 +22,9 @@ pub struct EnvironmentView {
     /// It is reached by HTTPS.
     #[serde(default)]
     pub secure: bool,
+    /// No request is let in, as a person said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maintenance: Option<Maintenance>,
     /// Of the route table that is wanted.
     pub epoch: Epoch,
     /// Whether the data plane follows it.
@@ -197,6 +201,7 @@ pub(crate) fn view(sources: Sources<'_>) -> EnvironmentView {
         at: now,
         address: routes.address.clone(),
         secure: environment.gateway.tls.is_some(),
+        maintenance: environment.maintenance.clone(),
         epoch: environment.epoch,
         confirmed: environment.epoch.0 == 0 || routes.epoch == Some(environment.epoch),
         components: components(&sources),

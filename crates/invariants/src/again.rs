@@ -53,6 +53,7 @@ fn name(input: &Input) -> &'static str {
         Input::Request { .. } => "request",
         Input::Prepared(_) => "plan",
         Input::NotPrepared { .. } => "failed preparation",
+        Input::Maintain { .. } => "maintenance",
         Input::Command { command, .. } => match command {
             Command::Pause => "pause",
             Command::Resume => "resume",

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
     header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, SERVER},
 };
 use http_body::{Body, Frame, SizeHint};
@@ -16,8 +16,14 @@ use hyper::body::Incoming;
 use tidegate_types::Outcome;
 
 use crate::{
-    access_log::Entry, connection::Busy, endpoint::Connection, files::FileBody, ticket::Ticket,
-    translate, worker::Worker,
+    access_log::Entry,
+    connection::Busy,
+    endpoint::Connection,
+    files::FileBody,
+    format::{self, Format},
+    ticket::Ticket,
+    translate,
+    worker::Worker,
 };
 
 const REASON: HeaderName = HeaderName::from_static("tidegate-reason");
@@ -27,6 +33,8 @@ const REASON: HeaderName = HeaderName::from_static("tidegate-reason");
 pub(crate) enum Own {
     /// The request cannot be trusted.
     BadRequest,
+    /// Nobody is asked, as a person said.
+    Maintenance,
     /// No route takes it.
     NoRoute,
     /// The header asks for a revision that is not there.
@@ -55,6 +63,11 @@ impl Own {
             Self::BadRequest => {
                 (StatusCode::BAD_REQUEST, "bad-request", "the request is malformed")
             }
+            Self::Maintenance => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "maintenance",
+                "down for maintenance; try again in a few minutes",
+            ),
             Self::NoRoute => {
                 (StatusCode::NOT_FOUND, "no-route", "no route takes this host and path")
             }
@@ -107,45 +120,49 @@ impl Own {
         self.parts().1
     }
 
-    /// The answer, as JSON when the client would rather have that.
-    pub(crate) fn answer(self, json: bool, detail: Option<&str>) -> Response<AnswerKind> {
+    /// The answer, in the form that the client would rather have. Pages are for what passes by
+    /// itself; the others are to be understood by whoever made the request.
+    pub(crate) fn answer(self, format: Format, detail: Option<&str>) -> Response<AnswerKind> {
         let (status, reason, sentence) = self.parts();
+        let passes = status == StatusCode::SERVICE_UNAVAILABLE;
+        let format = if format == Format::Html && !passes { Format::Text } else { format };
         let sentence = detail.unwrap_or(sentence);
-        // The sentences are ours and need no escaping.
-        let (body, content_type) = if json {
-            let text = format!(
-                "{{\"from\":\"tidegate\",\"status\":{},\"reason\":\"{reason}\",\"message\":\"{sentence}\"}}\n",
-                status.as_u16()
-            );
-            (text, "application/json")
-        } else {
-            let text = format!("Tidegate: {} ({reason}): {sentence}.\n", status.as_u16());
-            (text, "text/plain; charset=utf-8")
+        let number = status.as_u16();
+        let body = match format {
+            Format::Json => {
+                let message = serde_json::Value::from(sentence);
+                format!(
+                    "{{\"from\":\"tidegate\",\"status\":{number},\"reason\":\"{reason}\",\"message\":{message}}}\n"
+                )
+            }
+            Format::Html => {
+                let title = match self {
+                    Self::Maintenance => "Down for maintenance",
+                    _ => "Not available at the moment",
+                };
+                let known =
+                    if detail.is_none() { "Please try again in a moment." } else { sentence };
+                format::page(number, title, known)
+            }
+            Format::Text if self == Self::Maintenance => format!("{sentence}\n"),
+            Format::Text => format!("Tidegate: {number} ({reason}): {sentence}.\n"),
         };
         let mut response = Response::new(AnswerKind::Fixed(Some(Bytes::from(body))));
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(SERVER, HeaderValue::from_static("tidegate"));
         headers.insert(REASON, HeaderValue::from_static(reason));
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        if passes {
+            let seconds = if self == Self::Maintenance { "60" } else { "1" };
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(seconds));
         }
         if matches!(self, Self::BadRequest | Self::Unfinished) {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }
-}
-
-/// Whether a client would rather have JSON than text.
-pub(crate) fn wants_json<B>(request: &Request<B>) -> bool {
-    request
-        .headers()
-        .get(http::header::ACCEPT)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| value.contains("application/json"))
 }
 
 /// The body of an answer. Its connection is busy as long as there is one.

@@ -12,11 +12,12 @@ use tidegate_types::{Outcome, RouteRule};
 
 use crate::{
     access_log::Entry as LogEntry,
-    answer::{AnswerBody, AnswerKind, EndpointBody, Own, Running, wants_json},
+    answer::{AnswerBody, AnswerKind, EndpointBody, Own, Running},
     connection::{Busy, Client},
     door::Purpose,
     endpoint::{Connection, Endpoint},
     endpoint_http2::{Refusal, refusal},
+    format::Format,
     head::{self, Passage},
     origin::{Announcement, Origin},
     pick::Random,
@@ -34,7 +35,7 @@ pub(crate) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Re
     if client.purpose == Purpose::Redirect {
         return finish(&client, redirect::answer(&client, &request), busy, None);
     }
-    let json = wants_json(&request);
+    let format = Format::of(&request);
     let (origin, sink) = {
         let table = client.scope.table();
         let trusted = table.ingress.trusted();
@@ -49,10 +50,15 @@ pub(crate) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Re
     };
     refused.note(&client);
     let (own, detail) = match refused {
+        Refused::Own(Own::Maintenance) => {
+            let table = client.scope.table();
+            let maintenance = table.ingress.maintenance.as_ref();
+            (Own::Maintenance, maintenance.and_then(|maintenance| maintenance.message.clone()))
+        }
         Refused::Own(own) => (own, None),
         Refused::Malformed(detail) => (Own::BadRequest, Some(detail)),
     };
-    let response = own.answer(json, detail.as_deref());
+    let response = own.answer(format, detail.as_deref());
     if let Some(entry) = &entry {
         let bytes = response.body().length();
         entry.answered_by_us(own.reason(), bytes);
@@ -100,6 +106,9 @@ async fn exchange(
     }
     let host = head::check(request.method(), request.version(), request.uri(), request.headers())
         .map_err(|malformed| Refused::Malformed(malformed.to_string()))?;
+    if client.scope.table().ingress.maintenance.is_some() {
+        return Err(Own::Maintenance.into());
+    }
     let place_in_scope = enter(client).await?;
     // Shares what it is made of with the request, which is about to be changed.
     let asked = request.uri().clone();

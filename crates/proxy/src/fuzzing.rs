@@ -32,8 +32,9 @@ use tidegate_types::RouteRule;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
-    answer::{AnswerKind, Own, wants_json},
+    answer::{AnswerKind, Own},
     connection::{self, Activity, Socket},
+    format::Format,
     forward::{self, Place},
     head,
     limits::Limits,
@@ -131,9 +132,9 @@ struct World {
 
 impl World {
     async fn answer(self: Rc<Self>, request: Request<Incoming>) -> Response<AnswerBody> {
-        let json = wants_json(&request);
+        let format = Format::of(&request);
         self.exchange(request).await.unwrap_or_else(|(own, detail)| {
-            own.answer(json, detail.as_deref()).map(AnswerBody::Own)
+            own.answer(format, detail.as_deref()).map(AnswerBody::Own)
         })
     }
 

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use tidegate_types::{Gateway, Network};
+use tidegate_types::{Gateway, Maintenance, Network};
 use tokio::net::TcpStream;
 
 use crate::proxy_header::{self, Source};
@@ -18,6 +18,8 @@ pub(crate) struct Ingress {
     trusted: Vec<Network>,
     /// Connections begin with a header that says for whom they are.
     pub(crate) proxy_protocol: bool,
+    /// No request goes to anybody.
+    pub(crate) maintenance: Option<Maintenance>,
     /// Of a connection that was refused, the log was told.
     told: AtomicBool,
 }
@@ -27,6 +29,7 @@ impl Ingress {
         Self {
             trusted: gateway.trusted_proxies.clone(),
             proxy_protocol: gateway.proxy_protocol,
+            maintenance: gateway.maintenance.clone(),
             told: AtomicBool::new(false),
         }
     }

@@ -25,6 +25,7 @@ mod endpoint;
 mod endpoint_http2;
 mod executable;
 mod files;
+mod format;
 mod forward;
 mod framing;
 #[doc(hidden)]

@@ -185,13 +185,14 @@ pub(crate) enum NotAnswered {
     NoSuchRevision,
     NobodyReady,
     Overloaded,
+    Maintenance,
     Malformed,
 }
 
 /// Requests that no revision answered.
 #[derive(Debug)]
 pub(crate) struct UnansweredMeter {
-    shards: Shards<[Count; 5]>,
+    shards: Shards<[Count; 6]>,
 }
 
 impl UnansweredMeter {
@@ -214,6 +215,7 @@ impl UnansweredMeter {
                 no_such_revision: of(NotAnswered::NoSuchRevision),
                 nobody_ready: of(NotAnswered::NobodyReady),
                 overloaded: of(NotAnswered::Overloaded),
+                maintenance: of(NotAnswered::Maintenance),
                 malformed: of(NotAnswered::Malformed),
             });
         }

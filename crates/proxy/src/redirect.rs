@@ -10,8 +10,9 @@ use http::{
 
 use crate::{
     acme::Challenges,
-    answer::{AnswerKind, Own, wants_json},
+    answer::{AnswerKind, Own},
     connection::Client,
+    format::Format,
     head,
 };
 
@@ -40,12 +41,12 @@ pub(crate) struct Redirect {
 /// The answer to a request.
 pub(crate) fn answer<B>(client: &Client, request: &Request<B>) -> Response<AnswerKind> {
     let table = client.scope.table();
-    let json = wants_json(request);
+    let format = Format::of(request);
     let Some(redirect) = &table.redirect else {
-        return Own::NoRoute.answer(json, None);
+        return Own::NoRoute.answer(format, None);
     };
     if let Some(fault) = client.activity.fault() {
-        return Own::BadRequest.answer(json, Some(&fault.to_string()));
+        return Own::BadRequest.answer(format, Some(&fault.to_string()));
     }
     if let Some(text) = request
         .uri()
@@ -66,7 +67,7 @@ pub(crate) fn answer<B>(client: &Client, request: &Request<B>) -> Response<Answe
             response.headers_mut().insert(LOCATION, location);
             response
         }
-        Err(malformed) => Own::BadRequest.answer(json, Some(&malformed.to_string())),
+        Err(malformed) => Own::BadRequest.answer(format, Some(&malformed.to_string())),
     }
 }
 

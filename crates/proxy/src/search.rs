@@ -41,6 +41,7 @@ impl Refused {
             Self::Own(Own::NoSuchRevision) => NotAnswered::NoSuchRevision,
             Self::Own(Own::NobodyReady) => NotAnswered::NobodyReady,
             Self::Own(Own::GatewayFull | Own::GatewayTimeout) => NotAnswered::Overloaded,
+            Self::Own(Own::Maintenance) => NotAnswered::Maintenance,
             Self::Malformed(_) => NotAnswered::Malformed,
             Self::Own(_) => return,
         };

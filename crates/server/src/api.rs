@@ -44,7 +44,7 @@ pub struct Planned {
     pub text: String,
 }
 
-/// `POST …/pause`, `…/resume`, `…/skip` and `…/abort`.
+/// `POST …/pause`, `…/resume`, `…/skip`, `…/abort`, `…/maintenance` and `…/live`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Word {
     /// The deployment that is meant; the one under way when absent.
@@ -54,6 +54,9 @@ pub struct Word {
     /// with its step acts once.
     #[serde(default)]
     pub place: Option<Place>,
+    /// What those who come during maintenance are told: a sentence of at most 500 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
     /// Who says it.
     pub actor: String,
 }

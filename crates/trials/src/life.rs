@@ -308,7 +308,7 @@ impl Life {
         let deployment = view.deployment.as_ref().map(|deployment| deployment.id);
         let place = view.deployment.as_ref().and_then(|deployment| deployment.place);
         let place = place.filter(|_| verb == Verb::Skip);
-        let command = Command { verb, deployment, place, actor: "bo".into() };
+        let command = Command { verb, deployment, place, message: None, actor: "bo".into() };
         let answer = tokio::spawn(async move {
             let told = engine.command(&project::scope(), command).await;
             Answer::Told(verb, deployment, told)
@@ -454,8 +454,13 @@ impl Life {
         sleep(Duration::from_mins(20)).await;
         let after = count(&self.shared);
         // A task that panicked is heard of by nobody who does not ask.
-        let command =
-            Command { verb: Verb::Pause, deployment: None, place: None, actor: "bo".into() };
+        let command = Command {
+            verb: Verb::Pause,
+            deployment: None,
+            place: None,
+            message: None,
+            actor: "bo".into(),
+        };
         let answer = match self.reached() {
             Some((_, engine)) => engine.command(&project::scope(), command).await.err(),
             None => Some(Error::Stopping),

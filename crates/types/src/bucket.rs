@@ -94,6 +94,8 @@ pub struct Unanswered {
     pub nobody_ready: u64,
     /// The environment had no room for them.
     pub overloaded: u64,
+    /// They came during maintenance.
+    pub maintenance: u64,
     /// They cannot be trusted.
     pub malformed: u64,
 }
@@ -101,17 +103,19 @@ pub struct Unanswered {
 impl Unanswered {
     /// Each reason with its number.
     #[must_use]
-    pub const fn parts(&self) -> [(&'static str, u64); 5] {
+    pub const fn parts(&self) -> [(&'static str, u64); 6] {
         [
             ("no_route", self.no_route),
             ("no_such_revision", self.no_such_revision),
             ("nobody_ready", self.nobody_ready),
             ("overloaded", self.overloaded),
+            ("maintenance", self.maintenance),
             ("malformed", self.malformed),
         ]
     }
 
-    /// All that were asked in earnest: without the malformed ones.
+    /// All that were asked in earnest: without the malformed ones, and those of maintenance, which
+    /// nobody was to answer.
     #[must_use]
     pub fn total(&self) -> u64 {
         let of_two = self.no_route.saturating_add(self.no_such_revision);
@@ -135,6 +139,7 @@ impl Unanswered {
             no_such_revision: join(self.no_such_revision, other.no_such_revision),
             nobody_ready: join(self.nobody_ready, other.nobody_ready),
             overloaded: join(self.overloaded, other.overloaded),
+            maintenance: join(self.maintenance, other.maintenance),
             malformed: join(self.malformed, other.malformed),
         }
     }
@@ -162,6 +167,7 @@ mod tests {
             no_such_revision: 2,
             nobody_ready: 3,
             overloaded: 5,
+            maintenance: 6,
             malformed: 4,
         };
         let before = all;

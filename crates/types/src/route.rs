@@ -29,6 +29,17 @@ pub struct Gateway {
     /// Connections begin with a header of the PROXY protocol that says for whom they are.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub proxy_protocol: bool,
+    /// No request goes to anybody, as a person said. No manifest says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maintenance: Option<Maintenance>,
+}
+
+/// What is said to those who come during maintenance.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Maintenance {
+    /// A sentence for them; the proxy has one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }
 
 /// A file in which requests leave a line of JSON each.

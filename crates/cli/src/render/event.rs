@@ -90,6 +90,11 @@ pub(crate) fn sentence(event: &Event) -> Option<String> {
             format!("{component} {actor} ended the bake early")
         }
         Event::Aborted { actor } => format!("{actor} aborted it"),
+        Event::MaintenanceBegan { actor, message } => {
+            let message = message.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
+            format!("{actor} keeps requests away for maintenance{message}")
+        }
+        Event::MaintenanceEnded { actor } => format!("{actor} ended the maintenance"),
         Event::Ended { outcome: ended, .. } => outcome(*ended).to_owned(),
         Event::Verified { version, .. } => {
             format!("{version} is verified: it can be rolled back to")

@@ -65,6 +65,14 @@ pub(crate) fn render(
             style.yellow("!")
         ));
     }
+    if let Some(maintenance) = &view.maintenance {
+        let message = maintenance.message.as_deref().map(|text| format!(": {text}"));
+        lines.push(format!(
+            "  {} in maintenance: requests are answered with 503{}",
+            style.yellow("!"),
+            message.unwrap_or_default()
+        ));
+    }
     let mut cells = Vec::new();
     for component in &view.components {
         for (index, revision) in component.revisions.iter().enumerate() {
@@ -179,6 +187,15 @@ mod tests {
         let view = EnvironmentView { secure: true, ..sample::view() };
         let lines = render(&view, 100, view.at, Style::plain());
         assert!(lines[0].ends_with("  https://127.0.0.1:8080"), "{lines:?}");
+    }
+
+    #[test]
+    fn maintenance_is_never_left_out() {
+        let message = Some("back at noon".to_owned());
+        let maintenance = Some(tidegate_types::Maintenance { message });
+        let view = EnvironmentView { maintenance, ..sample::view() };
+        let lines = render(&view, 100, view.at, Style::plain());
+        assert_eq!(lines[1], "  ! in maintenance: requests are answered with 503: back at noon");
     }
 
     #[test]

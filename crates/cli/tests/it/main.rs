@@ -4,6 +4,7 @@ mod crash;
 mod deploying;
 mod hard_cases;
 mod losing;
+mod maintaining;
 mod refusing;
 mod rivals;
 mod sandbox;

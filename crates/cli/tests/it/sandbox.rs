@@ -137,6 +137,15 @@ impl Sandbox {
     /// The body of `GET path`.
     #[track_caller]
     pub(crate) fn get(&self, path: &str) -> String {
+        let answer = self.answer(path);
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+        assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
+        body.to_owned()
+    }
+
+    /// The whole answer to `GET path`.
+    #[track_caller]
+    pub(crate) fn answer(&self, path: &str) -> String {
         let status = self.status();
         let address = status["address"].as_str().unwrap_or_else(|| panic!("{status:#}"));
         let mut connection = TcpStream::connect(address).expect("the proxy listens");
@@ -145,9 +154,7 @@ impl Sandbox {
             .expect("the request is sent");
         let mut answer = String::new();
         connection.read_to_string(&mut answer).expect("the answer is text");
-        let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
-        assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
-        body.to_owned()
+        answer
     }
 
     /// Every process that has to do with this sandbox: by its command line or its folder.

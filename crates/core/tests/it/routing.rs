@@ -1,7 +1,7 @@
 //! What the data plane is told: tables, numbers, listeners.
 
 use tidegate_core::{Command, Input, Outcome, Seen, step};
-use tidegate_types::{DeploymentKind, Epoch, Listen, Share, Timestamp};
+use tidegate_types::{DeploymentKind, Epoch, Listen, Maintenance, Share, Timestamp};
 
 use crate::{
     going_back::{never_ready, release, service},
@@ -64,6 +64,38 @@ fn the_listener_moves_with_a_deployment_and_back_with_its_end() {
     world.ship(3, DeploymentKind::Deploy, &moved()).unwrap();
     assert_eq!(world.settle(), Outcome::Succeeded);
     assert_eq!(world.environment.route_table().gateway.listen, at(9090));
+}
+
+#[test]
+fn maintenance_is_in_the_table_until_a_person_ends_it() {
+    let said = |message: Option<&str>| Maintenance { message: message.map(str::to_owned) };
+    let maintain = |maintenance| Input::Maintain { maintenance, actor: "bo".into() };
+    let mut world = World::new();
+    // Before there is any table.
+    world.feed(&maintain(Some(said(None)))).unwrap();
+    assert_eq!(world.environment.epoch.0, 0);
+    world.ship(1, DeploymentKind::Deploy, &release(1, vec![service(2, 1)])).unwrap();
+    assert_eq!(world.settle(), Outcome::Succeeded);
+    let in_table = |world: &World| world.environment.route_table().gateway.maintenance;
+    assert_eq!(in_table(&world), Some(said(None)));
+    // Other words, in the middle of a deployment that goes back.
+    never_ready(&mut world, revision("api", 1));
+    world.ship(2, DeploymentKind::Deploy, &release(2, vec![service(3, 1)])).unwrap();
+    world.tick();
+    let epoch = world.environment.epoch;
+    for _ in 0..2 {
+        world.feed(&maintain(Some(said(Some("back at noon"))))).unwrap();
+        assert_eq!(world.environment.epoch, epoch.next());
+    }
+    world.behaviours.clear();
+    world.command(Command::Abort).unwrap();
+    assert_ne!(world.settle(), Outcome::Succeeded);
+    assert_eq!(in_table(&world), Some(said(Some("back at noon"))));
+    let epoch = world.environment.epoch;
+    for _ in 0..2 {
+        world.feed(&maintain(None)).unwrap();
+        assert_eq!((in_table(&world), world.environment.epoch), (None, epoch.next()));
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use tidegate_types::{DeploymentKind, Share};
 use crate::world::{World, deploy, ended, request, revision, row, scope, until};
 
 fn command(verb: Verb) -> Command {
-    Command { verb, deployment: None, place: None, actor: "bo".into() }
+    Command { verb, deployment: None, place: None, message: None, actor: "bo".into() }
 }
 
 fn earlier(release: Option<&str>, unverified: bool) -> DeploymentRequest {

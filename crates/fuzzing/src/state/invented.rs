@@ -8,10 +8,10 @@ use tidegate_core::{
 };
 use tidegate_types::{
     ComponentName, Condition, DeploymentId, DeploymentKind, Digest, Duration, Epoch, Generation,
-    Guard, GuardReading, HealthCheck, InstanceFailure, InstanceId, Listen, LogLimits, Observation,
-    Plan, PlannedRevision, Probe, ProcessSpec, Quantile, ReleaseId, RevisionFacts, RevisionId,
-    RevisionSpec, Rollout, RouteFacts, RouteRefusal, RouteRule, Scope, Share, Signal, StaticSpec,
-    Step, StopPolicy, Timestamp, Verdict, WantedRevision, WithoutEvidence, Workload,
+    Guard, GuardReading, HealthCheck, InstanceFailure, InstanceId, Listen, LogLimits, Maintenance,
+    Observation, Plan, PlannedRevision, Probe, ProcessSpec, Quantile, ReleaseId, RevisionFacts,
+    RevisionId, RevisionSpec, Rollout, RouteFacts, RouteRefusal, RouteRule, Scope, Share, Signal,
+    StaticSpec, Step, StopPolicy, Timestamp, Verdict, WantedRevision, WithoutEvidence, Workload,
 };
 
 use crate::choices::Choices;
@@ -297,7 +297,7 @@ pub(super) fn environment(choices: &mut Choices<'_>) -> Environment {
 
 /// Whatever can come in.
 pub(super) fn input(choices: &mut Choices<'_>) -> Input {
-    match choices.below(8) {
+    match choices.below(9) {
         0..=2 => Input::Look,
         3 => Input::Request {
             deployment: deployment_id(choices),
@@ -305,6 +305,10 @@ pub(super) fn input(choices: &mut Choices<'_>) -> Input {
             actor: text(choices),
         },
         4 | 5 => Input::Prepared(plan(choices)),
+        7 => Input::Maintain {
+            maintenance: choices.maybe(|choices| Maintenance { message: choices.maybe(text) }),
+            actor: text(choices),
+        },
         6 => Input::NotPrepared { deployment: deployment_id(choices), failure: failure(choices) },
         _ => Input::Command {
             command: choices.among(&[

@@ -15,9 +15,9 @@ pub(super) fn check(
 ) {
     let running = before.deployment.as_ref();
     match input {
-        Input::Look | Input::Prepared(_) | Input::NotPrepared { .. } => {
+        Input::Look | Input::Prepared(_) | Input::NotPrepared { .. } | Input::Maintain { .. } => {
             breaches.check(12, rejected.is_none(), || {
-                format!("what is no word of a person was refused: {rejected:?}")
+                format!("what can always be said was refused: {rejected:?}")
             });
         }
         Input::Request { deployment, .. } => {

@@ -76,6 +76,7 @@ fn read<'a>(
                 access_log: access_log(&gateway),
                 trusted_proxies: trusted_proxies(&gateway),
                 proxy_protocol: gateway.value("proxy_protocol"),
+                maintenance: None,
             },
             strategy: strategy.strategy.clone(),
             rollback: Rollback {

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     answer::{AnswerKind, Own},
     connection::{Busy, Client},
+    format::Format,
     head,
     ingress::is_in,
     origin::{Announcement, Origin},
@@ -53,7 +54,7 @@ struct Plan<'b> {
     cookie: Option<HeaderValue>,
     head_only: bool,
     last: bool,
-    json: bool,
+    accept: Option<&'b [u8]>,
     length: usize,
 }
 
@@ -80,8 +81,11 @@ fn plan<'b>(
         request::Read::Plain(asked) => asked,
     };
     let table = client.scope.table();
-    // Somebody wants to read more of it, or what it says of itself is believed.
-    if table.access_log.is_some() || is_in(client.peer.ip(), table.ingress.trusted()) {
+    // Somebody wants to read more of it, nobody is asked, or what it says of itself is believed.
+    if table.access_log.is_some()
+        || table.ingress.maintenance.is_some()
+        || is_in(client.peer.ip(), table.ingress.trusted())
+    {
         return Planned::Unusual;
     }
     let mut plan = Plan {
@@ -92,7 +96,7 @@ fn plan<'b>(
         cookie: None,
         head_only: asked.method == "HEAD",
         last: asked.last,
-        json: asked.json,
+        accept: asked.accept,
         length: asked.length,
     };
     let host = head::without_port(asked.host);
@@ -399,9 +403,10 @@ async fn write<S: AsyncWrite + Unpin>(
 
 /// Writes an answer of our own.
 fn write_own(out: &mut Vec<u8>, refused: &Refused, plan: &Plan<'_>, last: bool) {
+    let format = Format::of_accept(plan.accept);
     let answer = match refused {
-        Refused::Own(own) => own.answer(plan.json, None),
-        Refused::Malformed(detail) => Own::BadRequest.answer(plan.json, Some(detail)),
+        Refused::Own(own) => own.answer(format, None),
+        Refused::Malformed(detail) => Own::BadRequest.answer(format, Some(detail)),
     };
     let status = answer.status();
     out.clear();

@@ -39,8 +39,8 @@ pub(crate) struct Asked<'h, 'b> {
     pub(crate) last: bool,
     /// It has a name that the client gave it.
     pub(crate) named: bool,
-    /// Errors are wanted as JSON.
-    pub(crate) json: bool,
+    /// In which form the client wants to read what the proxy says itself.
+    pub(crate) accept: Option<&'b [u8]>,
     /// Bytes of its head.
     pub(crate) length: usize,
     headers: &'h [Header<'b>],
@@ -174,15 +174,14 @@ impl<'h, 'b> Asked<'h, 'b> {
             return None;
         }
         let (mut host, mut revision) = (None, None);
-        let (mut last, mut named, mut json) = (false, false, false);
+        let (mut last, mut named, mut accept) = (false, false, None);
         for header in headers {
             match field(header.name) {
                 Field::Passes | Field::Replaced | Field::Cookie => {}
                 Field::Unusual => return None,
                 Field::RequestId => named = true,
                 Field::Accept => {
-                    let value = std::str::from_utf8(header.value);
-                    json |= value.is_ok_and(|value| value.contains("application/json"));
+                    accept.get_or_insert(header.value);
                 }
                 Field::Host => {
                     let value = std::str::from_utf8(header.value).ok()?;
@@ -205,7 +204,7 @@ impl<'h, 'b> Asked<'h, 'b> {
             }
         }
         let (host, length) = (host?, head.len());
-        Some(Self { method, target, path, host, revision, last, named, json, length, headers })
+        Some(Self { method, target, path, host, revision, last, named, accept, length, headers })
     }
 
     /// Writes the headers that go on to the endpoint. A cookie passes through `others`, which takes
@@ -335,9 +334,10 @@ mod tests {
         let Read::Plain(asked) = Asked::read(text.as_bytes(), &mut room) else {
             panic!("it is plain");
         };
-        let Asked { method, target, path, host, revision, last, named, json, length, .. } = asked;
+        let Asked { method, target, path, host, revision, last, named, accept, length, .. } = asked;
         assert_eq!((method, target, path, host), ("GET", "/a/b?c=d", "/a/b", "shop:80"));
-        assert_eq!((revision, last, named, json), (Some("candidate"), true, true, true));
+        assert_eq!((revision, last, named), (Some("candidate"), true, true));
+        assert_eq!(accept, Some(&b"text/html, application/json"[..]));
         assert_eq!(length, text.len() - 4);
         let mut out = Vec::new();
         asked.write_headers(&mut out, |value, out| {

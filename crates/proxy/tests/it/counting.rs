@@ -347,6 +347,7 @@ fn requests_that_nobody_answers_are_counted_by_reason() {
             ("no_such_revision", 1),
             ("nobody_ready", 1),
             ("overloaded", 0),
+            ("maintenance", 0),
             ("malformed", 2)
         ]
     );

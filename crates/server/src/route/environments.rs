@@ -12,6 +12,9 @@ use crate::{
     api::{Back, Begun, Word},
 };
 
+/// More characters are not said to those who come during maintenance.
+const LONGEST_MESSAGE: usize = 500;
+
 /// More lines of each instance are not read for one answer.
 const MOST_LINES: usize = 10_000;
 
@@ -130,16 +133,25 @@ pub(super) async fn command(
     body: Bytes,
 ) -> Result<StatusCode, Problem> {
     let scope = scope(&project, &environment)?;
-    let verbs = [Verb::Pause, Verb::Resume, Verb::Skip, Verb::Abort];
+    let verbs = [Verb::Pause, Verb::Resume, Verb::Skip, Verb::Abort, Verb::Maintenance, Verb::Live];
     let verb = verbs.into_iter().find(|known| known.name() == verb).ok_or_else(|| {
         Problem::new(
             StatusCode::NOT_FOUND,
             "unknown-path",
-            format!("`{verb}` is not a word to a deployment: pause, resume, skip and abort are"),
+            format!(
+                "`{verb}` is not a word to an environment: pause, resume, skip, abort, maintenance \
+                 and live are"
+            ),
         )
     })?;
-    let Word { deployment, place, actor } = parse(&body)?;
-    let command = Command { verb, deployment, place, actor };
+    let Word { deployment, place, message, actor } = parse(&body)?;
+    if let Some(message) = &message
+        && (message.chars().count() > LONGEST_MESSAGE || message.contains(char::is_control))
+    {
+        let rule = "at most 500 characters, none of them a control character";
+        return Err(Problem::malformed(format!("`message` is one sentence: {rule}")));
+    }
+    let command = Command { verb, deployment, place, message, actor };
     state.engine.command(&scope, command).await.map_err(|error| Problem::of(error, &scope))?;
     Ok(StatusCode::NO_CONTENT)
 }

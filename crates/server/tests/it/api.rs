@@ -92,7 +92,7 @@ async fn what_is_not_there_is_a_problem_with_a_code() {
     while events.next().await.unwrap().is_some() {}
     let none = problem(world.client.rollback(&scope, &back).await);
     assert_eq!((none.status, none.code.as_str()), (409, "no-rollback-target"));
-    let abort = Word { deployment: None, place: None, actor: "ana".to_owned() };
+    let abort = Word { deployment: None, place: None, message: None, actor: "ana".to_owned() };
     let idle = problem(world.client.command(&scope, Verb::Abort, &abort).await);
     assert_eq!((idle.status, idle.code.as_str()), (409, "idle"));
 }
