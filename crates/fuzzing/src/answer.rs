@@ -1,6 +1,6 @@
 //! What endpoints answer, and what clients get of it.
 
-use tidegate_proxy::fuzzing::converse;
+use tidegate_proxy::fuzzing::{converse, plain};
 use tidegate_types::RouteRule;
 
 use crate::wire::{self, Read, Unsaid};
@@ -17,6 +17,7 @@ pub(crate) fn hold(bytes: &[u8]) {
     };
     let first = format!("{method} / HTTP/1.1\r\nHost: a\r\n{length}{websocket}\r\n");
     let second = "GET /second HTTP/1.1\r\nHost: a\r\n\r\n";
+    let sent = answer;
     let answer = answer.to_vec();
     let application = move |sent: &[u8]| {
         wire::find(sent, b"\r\n\r\n")?;
@@ -28,6 +29,32 @@ pub(crate) fn hold(bytes: &[u8]) {
     let pieces = vec![first.into_bytes(), second.as_bytes().to_vec()];
     let conversation = converse(pieces, &rule, Box::new(application));
     clear(&conversation.answers, method);
+    if method != "POST" && length.is_empty() && websocket.is_empty() {
+        as_the_library_has_it(sent, method == "HEAD", &conversation.answers);
+    }
+}
+
+/// What is passed on as an answer to a plain request is one for the library, too, and the same.
+fn as_the_library_has_it(sent: &[u8], head_only: bool, library: &[u8]) {
+    let Some(whole) = plain::answer(sent, head_only, usize::MAX) else { return };
+    let shown = || String::from_utf8_lossy(sent).into_owned();
+    let unsaid = |_: &wire::Message| if head_only { Unsaid::Never } else { Unsaid::Nothing };
+    let message = |bytes: &[u8]| match wire::read(bytes, unsaid) {
+        Read::Whole(message, length) => {
+            let mut headers = message.headers;
+            headers.retain(|(name, _)| name != "date" && name != "connection");
+            headers.sort();
+            ((message.first, headers, message.body), length)
+        }
+        other => panic!("a client gets something unclear: {other:?}: {:?}", shown()),
+    };
+    let (plain, length) = message(&whole);
+    assert_eq!(length, whole.len(), "more than one answer: {:?}", shown());
+    for piece in [1, 7] {
+        let in_pieces = plain::answer(sent, head_only, piece).expect("whole in pieces, too");
+        assert_eq!(message(&in_pieces).0, plain, "another one in pieces: {:?}", shown());
+    }
+    assert_eq!(message(library).0, plain, "{:?}", shown());
 }
 
 /// The client can tell the answers apart, and the second is the second request's.

@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, rc::Rc};
 
-use tidegate_proxy::fuzzing::{Conversation, converse};
+use tidegate_proxy::fuzzing::{Conversation, converse, plain};
 use tidegate_types::RouteRule;
 
 use crate::wire::{self, Message, Read, Unsaid};
@@ -23,12 +23,43 @@ pub(crate) fn hold(bytes: &[u8]) {
         talk.answers_are_clear();
         talk.first_was_clear(sent);
     }
+    as_the_library_has_it(sent, &rule, &whole);
     // What comes after a request may be refused before or after that one is answered.
     let common = whole.taken.len().min(pieces.taken.len());
     assert_eq!(whole.taken[..common], pieces.taken[..common], "taken in another way in pieces");
     if !whole.refused() && !pieces.refused() {
         assert_eq!(whole.taken.len(), pieces.taken.len(), "fewer are taken in one of the ways");
     }
+}
+
+/// What is taken as plain is taken by the library, too, and the endpoint gets the same.
+fn as_the_library_has_it(sent: &[u8], rule: &RouteRule, talk: &Talk) {
+    let Some((got, length)) = plain::request(sent, rule) else { return };
+    let shown = String::from_utf8_lossy(sent);
+    assert_eq!(wire::find(sent, b"\r\n\r\n"), Some(length - 4), "another end: {shown:?}");
+    let Read::Whole(got, _) = wire::read(&got, |_| Unsaid::Nothing) else {
+        panic!("the endpoint gets something unclear: {shown:?}");
+    };
+    let Some(library) = talk.taken.first() else {
+        panic!("the library does not take it: {shown:?}");
+    };
+    let named = named(sent, "x-request-id");
+    let comparable = |message: &Message| {
+        let mut headers = message.headers.clone();
+        // There the client is believed, and names are random.
+        headers.retain(|(name, _)| {
+            !name.starts_with("x-forwarded-")
+                && name != "forwarded"
+                && (named || name != "x-request-id")
+        });
+        headers.sort();
+        (message.first.clone(), headers)
+    };
+    assert_eq!(comparable(&got), comparable(library), "{shown:?}");
+}
+
+fn named(sent: &[u8], name: &str) -> bool {
+    sent.to_ascii_lowercase().windows(name.len()).any(|window| window == name.as_bytes())
 }
 
 /// A conversation and the requests of it that an endpoint got whole.

@@ -3,6 +3,7 @@
 //! and there is only one data plane to test; what nobody calls is not in the binary.
 
 mod control;
+pub mod plain;
 
 pub use control::{Plane, stored};
 

@@ -1,19 +1,19 @@
 //! One plain request: from the client's bytes to the end of the answer.
 
 use std::{
-    io::{self, IoSlice, Write as _},
-    ops::Range,
+    io::{self, IoSlice},
     rc::Rc,
     time::Instant,
 };
 
 use http::{HeaderValue, header::CONNECTION};
+use tidegate_types::RouteRule;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
 use super::{
     answer::{self, Framing, Wish},
+    body::{frame, take},
     buffer::Buffer,
-    chunks::{self, Found},
     request::{self, Asked, write_header},
     send::{Answered, Failure, Gone, Heard, Patience, Sending, hear, unless_gone},
 };
@@ -24,6 +24,7 @@ use crate::{
     head,
     ingress::is_in,
     origin::{Announcement, Origin},
+    pick::Random,
     routing::{self, Stripped},
     search::{Refused, Search, Target, enter},
     visitor::{self, Visitor},
@@ -116,9 +117,23 @@ fn plan<'b>(
             .visitor
             .and_then(|visitor| visitors.cookie(visitor, worker.visitors, client.secure));
     }
+    let announced = announced.lines(client, asked.host);
+    write_request(out, &asked, &route.rule, announced, table.gives_cookies, &worker.random);
+    Planned::Plan(plan)
+}
+
+/// Writes a request as the endpoint gets it.
+pub(crate) fn write_request(
+    out: &mut Vec<u8>,
+    asked: &Asked<'_, '_>,
+    rule: &RouteRule,
+    announced: &[u8],
+    gives_cookies: bool,
+    random: &Random,
+) {
     out.extend_from_slice(asked.method.as_bytes());
     out.push(b' ');
-    match routing::upstream_path(&route.rule, asked.target) {
+    match routing::upstream_path(rule, asked.target) {
         Stripped::Whole(target) => out.extend_from_slice(target.as_bytes()),
         Stripped::WithSlash(rest) => {
             out.push(b'/');
@@ -127,20 +142,18 @@ fn plan<'b>(
     }
     out.extend_from_slice(b" HTTP/1.1\r\n");
     asked.write_headers(out, |value, out| {
-        if !table.gives_cookies {
+        if !gives_cookies {
             out.extend_from_slice(value);
             return true;
         }
         visitor::write_other_cookies(value, out)
     });
-    out.extend_from_slice(announced.lines(client, asked.host));
+    out.extend_from_slice(announced);
     if !asked.named {
-        let number = u128::from(worker.random.next()) << 64 | u128::from(worker.random.next());
-        let id = head::in_hexadecimal(number);
-        write_header(out, "x-request-id", &id);
+        let number = u128::from(random.next()) << 64 | u128::from(random.next());
+        write_header(out, "x-request-id", &head::in_hexadecimal(number));
     }
     out.extend_from_slice(b"\r\n");
-    Planned::Plan(plan)
 }
 
 /// What endpoints are told of where requests come from, as long as they are for the same host.
@@ -331,48 +344,6 @@ async fn pass_on<S: AsyncRead + AsyncWrite + Unpin>(
             Heard::Bytes(_) => {}
             Heard::Gone | Heard::Late => return Err(io::ErrorKind::ConnectionReset.into()),
         }
-    }
-}
-
-/// What of the bytes that were received goes to the client.
-struct Part {
-    data: Range<usize>,
-    taken: usize,
-    /// Nothing of the body comes after it.
-    over: bool,
-}
-
-/// Takes what belongs to a body out of what was received. `ended` says that the connection has.
-fn take(body: &mut Framing, received: &mut [u8], ended: bool) -> Result<Part, chunks::Malformed> {
-    Ok(match body {
-        Framing::Length(left) => {
-            let there = received.len();
-            let taken = usize::try_from(*left).map_or(there, |left| left.min(there));
-            *left -= taken as u64;
-            Part { data: 0..taken, taken, over: *left == 0 }
-        }
-        Framing::Chunks(chunks) => {
-            let Found { data, taken } = chunks.take(received)?;
-            Part { data, taken, over: chunks.is_over() }
-        }
-        Framing::Close => Part { data: 0..received.len(), taken: received.len(), over: ended },
-    })
-}
-
-/// Writes what comes before a part of a body, and says what comes after it.
-fn frame(body: &Framing, length: usize, over: bool, out: &mut Vec<u8>) -> &'static [u8] {
-    if let Framing::Length(_) = body {
-        return b"";
-    }
-    if length > 0 {
-        // A vector takes all that is written into it.
-        let _ = write!(out, "{length:x}\r\n");
-    }
-    match (length, over) {
-        (0, false) => b"",
-        (0, true) => b"0\r\n\r\n",
-        (_, false) => b"\r\n",
-        (_, true) => b"\r\n0\r\n\r\n",
     }
 }
 

@@ -15,9 +15,10 @@
 //! small one: see [`buffer`].
 
 pub(crate) mod answer;
+pub(crate) mod body;
 pub(crate) mod buffer;
 pub(crate) mod chunks;
-mod exchange;
+pub(crate) mod exchange;
 pub(crate) mod request;
 mod send;
 mod serve;
