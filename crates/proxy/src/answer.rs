@@ -21,6 +21,7 @@ use crate::{
     endpoint::Connection,
     files::FileBody,
     format::{self, Format},
+    plain,
     ticket::Ticket,
     translate,
     worker::Worker,
@@ -186,6 +187,9 @@ pub(crate) enum BodyError {
     /// The endpoint broke off.
     #[error(transparent)]
     Endpoint(hyper::Error),
+    /// The same on a connection without the library.
+    #[error(transparent)]
+    Plain(std::io::Error),
     /// The file cannot be read to the end.
     #[error(transparent)]
     File(std::io::Error),
@@ -196,6 +200,7 @@ pub(crate) enum BodyError {
 pub(crate) enum AnswerKind {
     Fixed(Option<Bytes>),
     Endpoint(EndpointBody),
+    Plain(plain::AnswerBody),
     File(FileBody, Ticket),
 }
 
@@ -310,6 +315,9 @@ impl Body for AnswerBody {
                 }
                 None => Poll::Ready(None),
             },
+            AnswerKind::Plain(body) => body
+                .poll_part(context)
+                .map(|part| part.map(|part| part.map(Frame::data).map_err(BodyError::Plain))),
             AnswerKind::Endpoint(body) => {
                 let poll = body.poll_incoming(context);
                 match &poll {
@@ -344,6 +352,7 @@ impl Body for AnswerBody {
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             AnswerKind::Fixed(bytes) => bytes.is_none(),
+            AnswerKind::Plain(body) => body.is_over(),
             AnswerKind::Endpoint(body) => body.incoming.is_end_stream(),
             AnswerKind::File(file, _) => file.left() == 0,
         }
@@ -354,6 +363,7 @@ impl Body for AnswerBody {
             AnswerKind::Fixed(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
+            AnswerKind::Plain(body) => body.size_hint(),
             AnswerKind::Endpoint(body) => body.incoming.size_hint(),
             AnswerKind::File(file, _) => SizeHint::with_exact(file.left()),
         }

@@ -15,13 +15,13 @@ use crate::{
     answer::{AnswerBody, AnswerKind, EndpointBody, Own, Running},
     connection::{Busy, Client},
     door::Purpose,
-    endpoint::{Connection, Endpoint},
+    endpoint::Connection,
     endpoint_http2::{Refusal, refusal},
     format::Format,
     head::{self, Passage},
     origin::{Announcement, Origin},
     pick::Random,
-    redirect,
+    plain, redirect,
     request_body::{RequestBody, Source},
     routing::{self, Stripped},
     search::{RESENDS, Refused, Search, Target, enter},
@@ -162,6 +162,19 @@ async fn exchange(
         mirror.send(worker, search.staying_with.as_ref(), &outgoing);
     }
     drop(table);
+    let is_plain = outgoing.body().is_empty() && !websocket && outgoing.method().is_idempotent();
+    let target = match target {
+        Target::Endpoint(endpoint, ticket) if is_plain && !endpoint.speaks_http2() => {
+            match plain::send(&mut search, (endpoint, ticket), &outgoing).await {
+                Ok(answer) => {
+                    let answer = answer.map(|body| AnswerKind::Plain(body.within(place_in_scope)));
+                    return Ok(introduced(answer));
+                }
+                Err(target) => target?,
+            }
+        }
+        target => target,
+    };
     let (endpoint_answer, ticket, connection) = search.send(target, outgoing, websocket).await?;
     let ticket = ticket.within(place_in_scope);
     respond(client, endpoint_answer, ticket, connection, client_upgrade).map(introduced)
@@ -270,26 +283,6 @@ fn respond(
 }
 
 impl Search<'_> {
-    /// Opens a connection. How long that takes is only of interest to whoever writes it down.
-    async fn connect(&self, endpoint: &Endpoint) -> std::io::Result<Connection> {
-        let limits = &self.client.worker.limits;
-        let Some(entry) = self.entry else {
-            return endpoint.connect(limits).await;
-        };
-        let begun = Instant::now();
-        let connected = endpoint.connect(limits).await;
-        entry.connected(begun.elapsed());
-        connected
-    }
-
-    /// It is tried elsewhere.
-    fn discard(&self, ticket: Ticket) {
-        if let Some(entry) = self.entry {
-            entry.retried();
-        }
-        ticket.discard();
-    }
-
     /// Sends the request until somebody answers it or it may not be sent again.
     #[expect(clippy::too_many_lines, reason = "one loop over all that a connection can say")]
     async fn send(
@@ -319,7 +312,7 @@ impl Search<'_> {
             let is_new = idle.is_none();
             let connected = match idle {
                 Some(connection) => Ok(connection),
-                None => self.connect(&endpoint).await,
+                None => self.timed(endpoint.connect(limits)).await,
             };
             let mut connection = match connected {
                 Ok(connection) => connection,

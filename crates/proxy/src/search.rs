@@ -82,6 +82,15 @@ pub(crate) enum Target {
     Files(Rc<Backend>, Arc<Site>),
 }
 
+impl Target {
+    /// It is not asked after all.
+    pub(crate) fn discard(self) {
+        if let Self::Endpoint(_, ticket) = self {
+            ticket.discard();
+        }
+    }
+}
+
 /// What is found by who looks for somebody.
 enum Found {
     Target(Target),
@@ -258,6 +267,25 @@ impl<'a> Search<'a> {
         // than nobody. What is new and has no share yet never does.
         let former = |backend: &&Rc<Backend>| backend.role == STAND_IN && ready(backend);
         route.backends.iter().find(former).map(Rc::clone).ok_or_else(|| self.nobody())
+    }
+
+    /// How long a connection takes is only of interest to whoever writes it down.
+    pub(crate) async fn timed<F: Future>(&self, connecting: F) -> F::Output {
+        let Some(entry) = self.entry else {
+            return connecting.await;
+        };
+        let begun = Instant::now();
+        let connected = connecting.await;
+        entry.connected(begun.elapsed());
+        connected
+    }
+
+    /// It is tried elsewhere.
+    pub(crate) fn discard(&self, ticket: Ticket) {
+        if let Some(entry) = self.entry {
+            entry.retried();
+        }
+        ticket.discard();
     }
 
     /// No connection could be made. An error when the request may not be tried elsewhere.

@@ -2,8 +2,12 @@
 
 use std::{mem::MaybeUninit, time::SystemTime};
 
-use http::{HeaderName, HeaderValue, StatusCode, header::CACHE_CONTROL};
+use http::{
+    HeaderName, HeaderValue, Response, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_LENGTH},
+};
 use httparse::{Header, Status};
+use hyper::ext::ReasonPhrase;
 
 use super::{chunks::Chunks, request::write_header};
 use crate::visitor::{self, Headers};
@@ -158,8 +162,20 @@ fn digits(value: &[u8]) -> Option<u64> {
     })
 }
 
-/// Reads the head of an answer, if it is whole, and appends the head for the client to `out`.
-pub(crate) fn read(bytes: &[u8], wish: Wish<'_>, out: &mut Vec<u8>) -> Read {
+/// Where the head for the client is written.
+pub(crate) trait Output {
+    fn begin(&mut self, status: StatusCode, reason: &str);
+    fn header(&mut self, name: &str, value: &[u8]);
+    /// The body has so many bytes.
+    fn length(&mut self, length: u64);
+    /// Nobody knows how long the body is.
+    fn unknown_length(&mut self);
+    /// `dated` says whether the endpoint has said when it answered.
+    fn end(&mut self, dated: bool, last: bool);
+}
+
+/// Reads the head of an answer, if it is whole, and writes the head for the client to `out`.
+pub(crate) fn read(bytes: &[u8], wish: Wish<'_>, out: &mut impl Output) -> Read {
     let mut room = [const { MaybeUninit::uninit() }; MOST_HEADERS];
     let mut parsed = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
@@ -194,10 +210,10 @@ pub(crate) fn read(bytes: &[u8], wish: Wish<'_>, out: &mut Vec<u8>) -> Read {
         Some(length) => Framing::Length(length),
         None => Framing::Close,
     };
-    write(out, status, parsed.reason.unwrap_or_default());
+    out.begin(status, parsed.reason.unwrap_or_default());
     for header in headers {
         if matches!(field(header.name), Field::Passes | Field::Date) && !terms.stays(header.name) {
-            write_header(out, header.name, header.value);
+            out.header(header.name, header.value);
         }
     }
     match body {
@@ -205,62 +221,95 @@ pub(crate) fn read(bytes: &[u8], wish: Wish<'_>, out: &mut Vec<u8>) -> Read {
         Framing::Length(_) if never => {
             let length = terms.length.filter(|_| status != StatusCode::NO_CONTENT);
             if let Some(length) = length.filter(|_| !terms.encoded) {
-                write_length(out, length);
+                out.length(length);
             }
         }
-        Framing::Length(length) => write_length(out, length),
-        Framing::Chunks(_) | Framing::Close => {
-            out.extend_from_slice(b"transfer-encoding: chunked\r\n");
-        }
+        Framing::Length(length) => out.length(length),
+        Framing::Chunks(_) | Framing::Close => out.unknown_length(),
     }
     if let Some(cookie) = wish.cookie
         && !visitor::is_for_everybody(Received(headers).named(&CACHE_CONTROL))
     {
-        write_header(out, "set-cookie", cookie.as_bytes());
+        out.header("set-cookie", cookie.as_bytes());
     }
-    end(out, terms.dated, wish.last);
+    out.end(terms.dated, wish.last);
     let keeps = if version == 0 { terms.keep_alive } else { true };
     let reusable = keeps && !terms.close && body != Framing::Close;
     Read::Answer(Answer { status, length, body, reusable })
 }
 
-/// The first line of an answer.
-pub(crate) fn write(out: &mut Vec<u8>, status: StatusCode, reason: &str) {
-    out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend_from_slice(status.as_str().as_bytes());
-    out.push(b' ');
-    out.extend_from_slice(reason.as_bytes());
-    out.extend_from_slice(b"\r\n");
+/// As bytes.
+impl Output for Vec<u8> {
+    fn begin(&mut self, status: StatusCode, reason: &str) {
+        self.extend_from_slice(b"HTTP/1.1 ");
+        self.extend_from_slice(status.as_str().as_bytes());
+        self.push(b' ');
+        self.extend_from_slice(reason.as_bytes());
+        self.extend_from_slice(b"\r\n");
+    }
+
+    fn header(&mut self, name: &str, value: &[u8]) {
+        write_header(self, name, value);
+    }
+
+    fn length(&mut self, length: u64) {
+        let mut digits = [0; 20];
+        let mut first = digits.len();
+        let mut left = length;
+        loop {
+            first -= 1;
+            digits[first] = b'0' + u8::try_from(left % 10).unwrap_or_default();
+            left /= 10;
+            if left == 0 {
+                break;
+            }
+        }
+        write_header(self, "content-length", &digits[first..]);
+    }
+
+    fn unknown_length(&mut self) {
+        write_header(self, "transfer-encoding", b"chunked");
+    }
+
+    fn end(&mut self, dated: bool, last: bool) {
+        if !dated {
+            let now = httpdate::fmt_http_date(SystemTime::now());
+            write_header(self, "date", now.as_bytes());
+        }
+        if last {
+            write_header(self, "connection", b"close");
+        }
+        self.extend_from_slice(b"\r\n");
+    }
 }
 
-/// Says how long the body is.
-pub(crate) fn write_length(out: &mut Vec<u8>, length: u64) {
-    out.extend_from_slice(b"content-length: ");
-    let mut digits = [0; 20];
-    let mut first = digits.len();
-    let mut left = length;
-    loop {
-        first -= 1;
-        digits[first] = b'0' + u8::try_from(left % 10).unwrap_or_default();
-        left /= 10;
-        if left == 0 {
-            break;
+/// As the library has it, which dates answers itself and says how long they are when nobody does.
+impl Output for Response<()> {
+    fn begin(&mut self, status: StatusCode, reason: &str) {
+        *self.status_mut() = status;
+        if status.canonical_reason() != Some(reason)
+            && let Ok(reason) = ReasonPhrase::try_from(reason.as_bytes())
+        {
+            self.extensions_mut().insert(reason);
         }
     }
-    out.extend_from_slice(&digits[first..]);
-    out.extend_from_slice(b"\r\n");
-}
 
-/// The end of an answer's head.
-pub(crate) fn end(out: &mut Vec<u8>, dated: bool, last: bool) {
-    if !dated {
-        let now = httpdate::fmt_http_date(SystemTime::now());
-        write_header(out, "date", now.as_bytes());
+    fn header(&mut self, name: &str, value: &[u8]) {
+        // The parser takes no others.
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value))
+        {
+            self.headers_mut().append(name, value);
+        }
     }
-    if last {
-        out.extend_from_slice(b"connection: close\r\n");
+
+    fn length(&mut self, length: u64) {
+        self.headers_mut().insert(CONTENT_LENGTH, length.into());
     }
-    out.extend_from_slice(b"\r\n");
+
+    fn unknown_length(&mut self) {}
+
+    fn end(&mut self, _: bool, _: bool) {}
 }
 
 #[cfg(test)]

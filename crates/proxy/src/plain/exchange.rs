@@ -11,7 +11,7 @@ use tidegate_types::RouteRule;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
 use super::{
-    answer::{self, Framing, Wish},
+    answer::{Framing, Output as _, Wish},
     body::{frame, take},
     buffer::Buffer,
     request::{self, Asked, write_header},
@@ -275,12 +275,11 @@ async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
     search.visitor = plan.visitor;
     let found = unless_gone(gone, search.next()).await.ok_or(Failed::Gone)?;
     let target = match found.map_err(Failed::Refused)? {
-        Target::Files(..) => return Err(Failed::Unusual),
-        Target::Endpoint(endpoint, ticket) if endpoint.speaks_http2() => {
-            ticket.discard();
+        Target::Endpoint(endpoint, ticket) if !endpoint.speaks_http2() => (endpoint, ticket),
+        other => {
+            other.discard();
             return Err(Failed::Unusual);
         }
-        Target::Endpoint(endpoint, ticket) => (endpoint, ticket),
     };
     let (head_only, cookie, last) = (plan.head_only, plan.cookie.as_ref(), plan.last);
     let wish = Wish { head_only, cookie, last };
@@ -292,6 +291,10 @@ async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
         }
         Err(Failure::Refused(refused)) => Err(Failed::Refused(refused)),
         Err(Failure::Gone) => Err(Failed::Gone),
+        Err(Failure::Unusual(target)) => {
+            target.discard();
+            Err(Failed::Unusual)
+        }
     }
 }
 
@@ -381,15 +384,15 @@ fn write_own(out: &mut Vec<u8>, refused: &Refused, plan: &Plan<'_>, last: bool) 
     };
     let status = answer.status();
     out.clear();
-    answer::write(out, status, status.canonical_reason().unwrap_or_default());
+    out.begin(status, status.canonical_reason().unwrap_or_default());
     for (name, value) in answer.headers() {
         if *name != CONNECTION {
-            write_header(out, name.as_str(), value.as_bytes());
+            out.header(name.as_str(), value.as_bytes());
         }
     }
     if let AnswerKind::Fixed(Some(text)) = answer.body() {
-        answer::write_length(out, text.len() as u64);
-        answer::end(out, false, last);
+        out.length(text.len() as u64);
+        out.end(false, last);
         if !plan.head_only {
             out.extend_from_slice(text);
         }

@@ -19,9 +19,16 @@ pub(crate) mod body;
 pub(crate) mod buffer;
 pub(crate) mod chunks;
 pub(crate) mod exchange;
+mod library;
 pub(crate) mod request;
 mod send;
 mod serve;
 pub(crate) mod wire;
 
-pub(crate) use self::{buffer::Buffers, request::write_header, serve::serve, wire::Wires};
+pub(crate) use self::{
+    buffer::Buffers,
+    library::{AnswerBody, send},
+    request::write_header,
+    serve::serve,
+    wire::Wires,
+};

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    answer::{self, Answer, Wish},
+    answer::{self, Answer, Output, Wish},
     buffer::{Buffer, Buffers},
 };
 use crate::{
@@ -26,6 +26,22 @@ use crate::{
     search::{RESENDS, Refused, Search, Target},
     ticket::Ticket,
 };
+
+/// Whoever asked, and may go away before there is an answer.
+pub(crate) trait Asker {
+    /// Ready when it has gone.
+    fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()>;
+}
+
+/// Goes away by dropping whatever waits for it.
+#[derive(Debug)]
+pub(crate) struct Library;
+
+impl Asker for Library {
+    fn poll_gone(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+}
 
 /// Watches whether a client goes away, and takes what it says in the meantime.
 #[derive(Debug)]
@@ -37,8 +53,8 @@ pub(super) struct Gone<'a, S> {
     pub(super) said: usize,
 }
 
-impl<S: AsyncRead + Unpin> Gone<'_, S> {
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+impl<S: AsyncRead + Unpin> Asker for Gone<'_, S> {
+    fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
         // Who has said so much has not gone, and is not listened to for now.
         while self.said < self.room.len() {
             let mut room = ReadBuf::new(&mut self.room[self.said..]);
@@ -55,14 +71,11 @@ impl<S: AsyncRead + Unpin> Gone<'_, S> {
 }
 
 /// Waits for something, unless the client goes away.
-pub(super) async fn unless_gone<S: AsyncRead + Unpin, F: Future>(
-    gone: &mut Gone<'_, S>,
-    future: F,
-) -> Option<F::Output> {
+pub(super) async fn unless_gone<A: Asker, F: Future>(gone: &mut A, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     poll_fn(|context| match future.as_mut().poll(context) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending => gone.poll(context).map(|()| None),
+        Poll::Pending => gone.poll_gone(context).map(|()| None),
     })
     .await
 }
@@ -70,7 +83,7 @@ pub(super) async fn unless_gone<S: AsyncRead + Unpin, F: Future>(
 /// How long an answer is waited for. A timer is set once and looked at when it rings: nearly always
 /// another request is under way by then, and it is set again.
 #[derive(Debug, Default)]
-pub(super) struct Patience {
+pub(crate) struct Patience {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -93,7 +106,7 @@ impl Patience {
 
 /// What is heard of an endpoint.
 #[derive(Debug)]
-pub(super) enum Heard {
+pub(crate) enum Heard {
     /// More bytes; none at the end.
     Bytes(usize),
     Broken,
@@ -103,11 +116,11 @@ pub(super) enum Heard {
 }
 
 /// Waits until the endpoint says something, at most until the deadline, or the client goes away.
-pub(super) async fn hear<S: AsyncRead + Unpin>(
+pub(super) async fn hear<A: Asker>(
     wire: &mut TcpStream,
     buffer: &mut Option<Buffer>,
     buffers: &Buffers,
-    gone: &mut Gone<'_, S>,
+    gone: &mut A,
     mut limit: Option<(&mut Patience, Instant)>,
 ) -> Heard {
     poll_fn(|context| {
@@ -122,7 +135,7 @@ pub(super) async fn hear<S: AsyncRead + Unpin>(
         {
             buffers.take(unused);
         }
-        if gone.poll(context).is_ready() {
+        if gone.poll_gone(context).is_ready() {
             return Poll::Ready(Heard::Gone);
         }
         match &mut limit {
@@ -134,22 +147,24 @@ pub(super) async fn hear<S: AsyncRead + Unpin>(
 }
 
 /// An answer of which the head is there.
-pub(super) struct Answered {
-    pub(super) answer: Answer,
-    pub(super) endpoint: Rc<Endpoint>,
-    pub(super) ticket: Ticket,
-    pub(super) wire: TcpStream,
+pub(crate) struct Answered {
+    pub(crate) answer: Answer,
+    pub(crate) endpoint: Rc<Endpoint>,
+    pub(crate) ticket: Ticket,
+    pub(crate) wire: TcpStream,
     /// It is the last on the client's connection.
-    pub(super) last: bool,
+    pub(crate) last: bool,
     /// What was read after the head.
-    pub(super) rest: Option<Buffer>,
+    pub(crate) rest: Option<Buffer>,
 }
 
 /// Why there is none.
-pub(super) enum Failure {
+pub(crate) enum Failure {
     Refused(Refused),
     /// The client does not wait any longer.
     Gone,
+    /// Whoever is next does not speak HTTP/1.
+    Unusual(Target),
 }
 
 impl From<Own> for Failure {
@@ -176,20 +191,20 @@ enum Sent {
 }
 
 /// A request as endpoints get it.
-pub(super) struct Sending<'s, 'g, 'c, S> {
-    pub(super) search: &'s mut Search<'c>,
+pub(crate) struct Sending<'s, 'c, A, O> {
+    pub(crate) search: &'s mut Search<'c>,
     /// All of it.
-    pub(super) head: &'s [u8],
-    pub(super) wish: Wish<'s>,
-    pub(super) patience: &'s mut Patience,
-    pub(super) gone: &'s mut Gone<'g, S>,
+    pub(crate) head: &'s [u8],
+    pub(crate) wish: Wish<'s>,
+    pub(crate) patience: &'s mut Patience,
+    pub(crate) gone: &'s mut A,
     /// Where the client's head is written.
-    pub(super) out: &'s mut Vec<u8>,
+    pub(crate) out: &'s mut O,
 }
 
-impl<S: AsyncRead + Unpin> Sending<'_, '_, '_, S> {
+impl<A: Asker, O: Output> Sending<'_, '_, A, O> {
     /// Sends it until somebody answers it or it may not be sent again.
-    pub(super) async fn send(
+    pub(crate) async fn send(
         &mut self,
         first: (Rc<Endpoint>, Ticket),
     ) -> Result<Answered, Failure> {
@@ -204,14 +219,15 @@ impl<S: AsyncRead + Unpin> Sending<'_, '_, '_, S> {
             let connected = match idle {
                 Some(wire) => Ok(wire),
                 None => {
-                    unless_gone(self.gone, endpoint.open_wire(limits)).await.ok_or(Failure::Gone)?
+                    let connecting = self.search.timed(endpoint.open_wire(limits));
+                    unless_gone(self.gone, connecting).await.ok_or(Failure::Gone)?
                 }
             };
             let mut wire = match connected {
                 Ok(wire) => wire,
                 Err(error) => {
                     self.search.not_connected(&error, &mut ticket)?;
-                    ticket.discard();
+                    self.search.discard(ticket);
                     self.search.tried.push(endpoint);
                     (endpoint, ticket) = self.next().await?;
                     continue;
@@ -246,7 +262,7 @@ impl<S: AsyncRead + Unpin> Sending<'_, '_, '_, S> {
                     return Err(Own::Timeout.into());
                 }
             }
-            ticket.discard();
+            self.search.discard(ticket);
             if is_new {
                 self.search.tried.push(endpoint);
             }
@@ -259,9 +275,7 @@ impl<S: AsyncRead + Unpin> Sending<'_, '_, '_, S> {
             Target::Endpoint(endpoint, ticket) if !endpoint.speaks_http2() => {
                 Ok((endpoint, ticket))
             }
-            // The other revision is something else; the request was meant for a program that
-            // speaks HTTP/1.
-            _ => Err(Own::BadGateway.into()),
+            other => Err(Failure::Unusual(other)),
         }
     }
 

@@ -53,7 +53,7 @@ fn an_application_sees_nothing_of_http2() {
     assert_eq!(seen[0].header("te"), None);
     assert_eq!(seen[0].header("transfer-encoding"), None);
     assert_eq!(seen[1].body, b"known");
-    assert_eq!(application.open(), 1, "one connection did for both");
+    assert_eq!(application.open(), 2, "one for requests without a body, one for the others");
     assert_eq!(proxy.counted("api@1"), (2, 0));
 }
 

@@ -92,6 +92,7 @@ fn certificates_are_ordered_served_and_kept() {
     let mut authority = Authority::start(Asked::by_tls(place.address));
     let acme = authority.acme(&[SHOP, BLOG]);
     let mut open = Caller::connect(place.address);
+    assert_eq!(open.get("/").text(), "hello", "it has been accepted");
     place.order(&acme);
     let believer = authority.believer();
     let shop = place.is_believed(SHOP, &believer);

@@ -125,7 +125,8 @@ fn each_request_leaves_a_line() {
     assert_eq!(caller.get_with("/a/b?c=d", headers).status, 200);
     assert_eq!(caller.post("/bad", "123").status, 500);
     assert_eq!(caller.get("/nowhere").status, 404);
-    let lines = eventually_lines(&path, 3);
+    assert_eq!(caller.get("/a").status, 200);
+    let lines = eventually_lines(&path, 4);
 
     let first = &lines[0];
     for (name, wanted) in [
@@ -154,13 +155,13 @@ fn each_request_leaves_a_line() {
     assert!(time.len() == 24 && time.starts_with("20") && time.ends_with('Z'), "{time}");
 
     assert_eq!((&lines[1]["outcome"], &lines[1]["received"]), (&"5xx".into(), &3.into()));
-    assert_eq!(lines[1].get("connect_us"), None, "the connection was there");
+    assert_eq!(lines[3].get("connect_us"), None, "the connection was there");
     assert_eq!(lines[1]["id"].as_str().unwrap().len(), 32, "the one that the endpoint got");
     assert_eq!((&lines[2]["status"], &lines[2]["reason"]), (&404.into(), &"no-route".into()));
     assert_eq!((lines[2].get("revision"), lines[2].get("outcome")), (None, None));
     let sent = lines[2]["sent"].as_u64().unwrap();
     assert!(sent > 10, "{sent}");
-    assert_eq!(proxy.counted("api@1"), (2, 1));
+    assert_eq!(proxy.counted("api@1"), (3, 1));
 }
 
 #[test]
