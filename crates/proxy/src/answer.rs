@@ -315,9 +315,9 @@ impl Body for AnswerBody {
                 }
                 None => Poll::Ready(None),
             },
-            AnswerKind::Plain(body) => body
-                .poll_part(context)
-                .map(|part| part.map(|part| part.map(Frame::data).map_err(BodyError::Plain))),
+            AnswerKind::Plain(body) => {
+                body.poll_frame(context).map(|part| part.map(|part| part.map_err(BodyError::Plain)))
+            }
             AnswerKind::Endpoint(body) => {
                 let poll = body.poll_incoming(context);
                 match &poll {

@@ -135,7 +135,7 @@ impl World {
     async fn answer(self: Rc<Self>, request: Request<Incoming>) -> Response<AnswerBody> {
         let format = Format::of(&request);
         self.exchange(request).await.unwrap_or_else(|(own, detail)| {
-            own.answer(format, detail.as_deref()).map(AnswerBody::Own)
+            own.answer(format, detail.as_deref()).map(AnswerBody::own)
         })
     }
 
@@ -173,7 +173,7 @@ impl World {
         let mut answer = answer.map_err(|_| (Own::BadGateway, None))?;
         forward::to_client(&mut answer, websocket).map_err(|own| (own, None))?;
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(answer.map(|_| AnswerBody::Own(AnswerKind::Fixed(None))));
+            return Ok(answer.map(|_| AnswerBody::Own(None)));
         }
         Ok(answer.map(AnswerBody::Endpoint))
     }
@@ -181,8 +181,14 @@ impl World {
 
 /// What a client gets.
 enum AnswerBody {
-    Own(AnswerKind),
+    Own(Option<Bytes>),
     Endpoint(Incoming),
+}
+
+impl AnswerBody {
+    fn own(kind: AnswerKind) -> Self {
+        Self::Own(if let AnswerKind::Fixed(bytes) = kind { bytes } else { None })
+    }
 }
 
 impl Body for AnswerBody {
@@ -194,28 +200,23 @@ impl Body for AnswerBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match &mut *self {
-            Self::Own(AnswerKind::Fixed(bytes)) => {
-                Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))))
-            }
-            Self::Own(_) => Poll::Ready(None),
+            Self::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Endpoint(body) => Pin::new(body).poll_frame(context),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Own(AnswerKind::Fixed(bytes)) => bytes.is_none(),
-            Self::Own(_) => true,
+            Self::Own(bytes) => bytes.is_none(),
             Self::Endpoint(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Own(AnswerKind::Fixed(bytes)) => {
+            Self::Own(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            Self::Own(_) => SizeHint::with_exact(0),
             Self::Endpoint(body) => body.size_hint(),
         }
     }

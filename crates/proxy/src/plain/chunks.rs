@@ -10,12 +10,14 @@ const MOST_BESIDE: u32 = 16 * 1024;
 pub(crate) struct Malformed;
 
 /// How far a body is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Chunks {
     state: State,
     /// Of the chunk, as far as it is known or still to come.
     left: u64,
     beside: u32,
+    /// What was said after the last chunk, in lines.
+    trailers: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,12 +48,17 @@ pub(crate) struct Found {
 
 impl Chunks {
     pub(crate) const fn new() -> Self {
-        Self { state: State::Size(0), left: 0, beside: 0 }
+        Self { state: State::Size(0), left: 0, beside: 0, trailers: Vec::new() }
     }
 
     /// Whether the body has ended.
     pub(crate) fn is_over(&self) -> bool {
         self.state == State::End
+    }
+
+    /// What was said after the last chunk, in lines with their ends; nothing, mostly.
+    pub(crate) fn trailers(&self) -> &[u8] {
+        &self.trailers
     }
 
     /// Takes the next bytes, and moves what of the body is in them together. Takes all of them
@@ -76,6 +83,11 @@ impl Chunks {
                 }
             } else {
                 self.state = self.after(bytes[index])?;
+                if matches!(self.state, State::Trailer | State::TrailerLineFeed) {
+                    self.trailers.push(bytes[index]);
+                } else if self.state == State::TrailerStart && !self.trailers.is_empty() {
+                    self.trailers.push(b'\n');
+                }
                 index += 1;
             }
         }
@@ -166,6 +178,16 @@ mod tests {
             let wanted = wanted.map(|(body, rest, over)| (body.into(), rest.into(), over));
             assert_eq!(found, wanted, "{text:?}");
         }
+    }
+
+    #[test]
+    fn trailers_are_kept_in_lines() {
+        let mut chunks = Chunks::new();
+        for part in ["1\r\nx\r\n0\r\nA: b\r", "\nC: d\r\n", "\r\n"] {
+            chunks.take(&mut part.as_bytes().to_vec()).unwrap();
+        }
+        assert!(chunks.is_over());
+        assert_eq!(chunks.trailers(), b"A: b\r\nC: d\r\n");
     }
 
     #[test]

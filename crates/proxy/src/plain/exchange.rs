@@ -223,19 +223,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let outcome = match found {
             Ok(answered) => {
                 let is_last = answered.last;
-                pass_on(client, answered, &mut gone, out).await.map(|()| is_last)
+                Some(pass_on(client, answered, &mut gone, out).await.map(|()| is_last))
             }
-            Err(Failed::Unusual) => return Next::Unusual,
+            Err(Failed::Unusual) => None,
             Err(Failed::Gone) => return Next::Close,
             Err(Failed::Refused(refused)) => {
                 refused.note(client);
                 let is_last = plan.last || client.worker.is_last_answer(&client.scope);
                 write_own(out, &refused, &plan, is_last);
-                write(gone.stream, out, &[], &[]).await.map(|()| is_last)
+                Some(write(gone.stream, out, &[], &[]).await.map(|()| is_last))
             }
         };
+        // Also when others answer it: they get all that was said.
         let (said, length) = (gone.said, plan.length);
         inbox.grow(said);
+        let Some(outcome) = outcome else {
+            return Next::Unusual;
+        };
         inbox.consume(length);
         match outcome {
             Ok(false) => Next::Request,

@@ -7,8 +7,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
-use http_body::SizeHint;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http_body::{Frame, SizeHint};
 use tokio::net::TcpStream;
 
 use super::{
@@ -76,6 +76,8 @@ pub(crate) struct AnswerBody {
     rest: Option<Buffer>,
     /// None once the answer has ended.
     running: Option<Running>,
+    /// What is said after the body, once it has ended.
+    trailers: Option<HeaderMap>,
 }
 
 #[derive(Debug)]
@@ -90,7 +92,8 @@ impl AnswerBody {
     fn new(answered: Answered, worker: Rc<Worker>) -> Self {
         let Answered { answer, endpoint, ticket, wire, rest, .. } = answered;
         let running = Running { ticket, endpoint, wire, reusable: answer.reusable };
-        let mut body = Self { worker, framing: answer.body, rest, running: Some(running) };
+        let mut body =
+            Self { worker, framing: answer.body, rest, running: Some(running), trailers: None };
         if body.framing == Framing::Length(0) {
             body.end();
         }
@@ -129,14 +132,15 @@ impl AnswerBody {
     }
 
     /// The next part; none at the end.
-    pub(crate) fn poll_part(
+    pub(crate) fn poll_frame(
         &mut self,
         context: &mut Context<'_>,
-    ) -> Poll<Option<io::Result<Bytes>>> {
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let mut ended = false;
         loop {
             let Some(running) = &mut self.running else {
-                return Poll::Ready(None);
+                let trailers = self.trailers.take();
+                return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
             };
             let received = self.rest.as_mut().map_or(&mut [][..], Buffer::filled_mut);
             let Ok(part) = take(&mut self.framing, received, ended) else {
@@ -149,11 +153,14 @@ impl AnswerBody {
                 buffer.consume(part.taken);
             }
             if part.over {
+                self.trailers = trailers(&self.framing);
                 self.end();
-                return Poll::Ready(bytes.map(Ok));
+                let last = bytes.map(Frame::data);
+                let last = last.or_else(|| self.trailers.take().map(Frame::trailers));
+                return Poll::Ready(last.map(Ok));
             }
             if let Some(bytes) = bytes {
-                return Poll::Ready(Some(Ok(bytes)));
+                return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
             let buffers = &self.worker.buffers;
             let room = self.rest.get_or_insert_with(|| buffers.large());
@@ -174,7 +181,7 @@ impl AnswerBody {
     }
 
     pub(crate) fn is_over(&self) -> bool {
-        self.running.is_none()
+        self.running.is_none() && self.trailers.is_none()
     }
 
     pub(crate) fn size_hint(&self) -> SizeHint {
@@ -183,4 +190,25 @@ impl AnswerBody {
             Framing::Chunks(_) | Framing::Close => SizeHint::default(),
         }
     }
+}
+
+/// What was said after a body, if anything was that can be understood.
+fn trailers(framing: &Framing) -> Option<HeaderMap> {
+    let Framing::Chunks(chunks) = framing else {
+        return None;
+    };
+    if chunks.trailers().is_empty() {
+        return None;
+    }
+    let lines = [chunks.trailers(), b"\r\n"].concat();
+    let mut room = [httparse::EMPTY_HEADER; 32];
+    let Ok(httparse::Status::Complete((_, headers))) = httparse::parse_headers(&lines, &mut room)
+    else {
+        return None;
+    };
+    let named = headers.iter().filter_map(|header| {
+        let name = HeaderName::from_bytes(header.name.as_bytes()).ok()?;
+        Some((name, HeaderValue::from_bytes(header.value).ok()?))
+    });
+    Some(named.collect())
 }

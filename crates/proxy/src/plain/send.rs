@@ -216,12 +216,11 @@ impl<A: Asker, O: Output> Sending<'_, '_, A, O> {
         loop {
             let idle = if only_new { None } else { endpoint.wires.take() };
             let is_new = idle.is_none();
-            let connected = match idle {
-                Some(wire) => Ok(wire),
-                None => {
-                    let connecting = self.search.timed(endpoint.open_wire(limits));
-                    unless_gone(self.gone, connecting).await.ok_or(Failure::Gone)?
-                }
+            let connected = if let Some(wire) = idle {
+                Ok(wire)
+            } else {
+                let connecting = self.search.timed(endpoint.open_wire(limits));
+                unless_gone(self.gone, connecting).await.ok_or(Failure::Gone)?
             };
             let mut wire = match connected {
                 Ok(wire) => wire,

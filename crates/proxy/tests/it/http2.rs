@@ -136,6 +136,23 @@ fn requests_at_the_same_time_do_not_wait_for_each_other() {
 }
 
 #[test]
+fn what_is_said_after_an_answer_without_a_question_in_a_body_comes_too() {
+    let application = Application::sending(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n\
+         5\r\nhello\r\n0\r\nX-Sum: right\r\n\r\n",
+    );
+    let proxy = Proxy::start();
+    let address = proxy.route(all(vec![backend("api@1", 100, &[application.address])]));
+    let mut client = Http2::plain(address);
+    for _ in 0..2 {
+        let answer = client.call(client.request("GET", "/", Told::of([]))).unwrap();
+        assert_eq!((answer.text(), answer.trailer("x-sum")), ("hello", Some("right")));
+    }
+    assert_eq!(application.open(), 1, "the connection was used again");
+    eventually("both are counted", || (proxy.counted("api@1") == (2, 0)).then_some(()));
+}
+
+#[test]
 fn large_bodies_and_trailers_go_both_ways() {
     let application = Application::start(|_, stream| {
         use std::io::BufRead as _;
