@@ -63,6 +63,8 @@ pub enum Workload {
     Static {
         /// Answer unknown paths without an extension with `/index.html`.
         single_page: bool,
+        /// How long assets of releases that have left are still answered.
+        keep_assets: Duration,
     },
 }
 

@@ -133,8 +133,9 @@ fn spec(
         }
     })?;
     let workload = match &component.workload {
-        Workload::Static { single_page } => {
-            tidegate_types::Workload::Static(StaticSpec { single_page: *single_page })
+        Workload::Static { single_page, keep_assets } => {
+            let (single_page, keep_assets) = (*single_page, *keep_assets);
+            tidegate_types::Workload::Static(StaticSpec { single_page, keep_assets })
         }
         Workload::Process { command, fixed_port, listens, health, stop, log } => {
             tidegate_types::Workload::Process(ProcessSpec {

@@ -302,9 +302,10 @@ impl Meters {
                             })
                             .collect(),
                     ),
-                    Upstream::Files { root, single_page } => LiveUpstream::Files(Arc::new(
-                        Site::new(root.clone(), *single_page, &backend.revision),
-                    )),
+                    Upstream::Files { root, single_page, others } => {
+                        let site = Site::new(root, &backend.revision, *single_page, others);
+                        LiveUpstream::Files(Arc::new(site))
+                    }
                 };
                 backends.push(LiveBackend {
                     revision: backend.revision.clone(),

@@ -115,13 +115,14 @@ pub(crate) fn check(table: &ProxyTable) -> Result<(), Refusal> {
                     )));
                 }
             }
-            if let Upstream::Files { root, .. } = &backend.upstream
-                && !root.is_absolute()
-            {
-                return Err(invalid(format!(
-                    "{name}: the folder {} is not an absolute path",
-                    root.display()
-                )));
+            if let Upstream::Files { root, others, .. } = &backend.upstream {
+                let mut roots = others.iter().map(|other| &other.root).chain([root]);
+                if let Some(root) = roots.find(|root| !root.is_absolute()) {
+                    return Err(invalid(format!(
+                        "{name}: the folder {} is not an absolute path",
+                        root.display()
+                    )));
+                }
             }
         }
     }
@@ -162,7 +163,7 @@ pub(crate) fn invalid(reason: String) -> Refusal {
 mod tests {
     use tidegate_types::{
         Duration, Epoch, Gateway, InstanceId, RevisionId, RouteRule, Share,
-        data_plane::{Check, Endpoint, ProxyBackend, ProxyRoute},
+        data_plane::{Check, Endpoint, OtherFiles, ProxyBackend, ProxyRoute},
     };
 
     use super::*;
@@ -214,7 +215,13 @@ mod tests {
         header.routes[0].rule.handling.sticky = Some(Sticky::Header("x user".into()));
         let mut folder = table(1, 1, &[100]);
         folder.routes[0].backends[0].upstream =
-            Upstream::Files { root: "dist".into(), single_page: false };
+            Upstream::Files { root: "dist".into(), single_page: false, others: vec![] };
+        let mut other = table(1, 1, &[100]);
+        other.routes[0].backends[0].upstream = Upstream::Files {
+            root: "/dist".into(),
+            single_page: false,
+            others: vec![OtherFiles { revision: RevisionId::new("api@9"), root: "old".into() }],
+        };
         let asked = |path: &str| {
             let mut asked = table(1, 1, &[100]);
             asked.routes[0].backends[0].upstream = Upstream::Endpoints(vec![Endpoint {
@@ -243,6 +250,7 @@ mod tests {
             relative,
             header,
             folder,
+            other,
             asked("health"),
             asked("/health HTTP/1.1\r\nX: y"),
             same_revision,

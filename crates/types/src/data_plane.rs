@@ -65,7 +65,20 @@ pub enum Upstream {
         root: PathBuf,
         /// Answer unknown paths without an extension with `/index.html`.
         single_page: bool,
+        /// Other releases, the newest first. A file with a fingerprint in its name that is not below
+        /// `root` is looked for there: pages of those releases are still open somewhere.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        others: Vec<OtherFiles>,
     },
+}
+
+/// The files of another release of the same component.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OtherFiles {
+    /// The revision they belong to.
+    pub revision: RevisionId,
+    /// The folder.
+    pub root: PathBuf,
 }
 
 /// One instance that takes requests.

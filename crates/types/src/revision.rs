@@ -70,6 +70,19 @@ pub struct ProcessSpec {
 pub struct StaticSpec {
     /// Answer unknown paths without an extension with `/index.html`.
     pub single_page: bool,
+    /// How long files with a fingerprint in their name are still answered that only other releases
+    /// have, after these have left.
+    #[serde(default = "StaticSpec::default_keep_assets")]
+    pub keep_assets: Duration,
+}
+
+impl StaticSpec {
+    /// How long assets of former releases are answered unless it is said otherwise: who has left a
+    /// page open over night can go on with it.
+    #[must_use]
+    pub const fn default_keep_assets() -> Duration {
+        Duration::from_hours(24)
+    }
 }
 
 /// How the health of an instance is told.

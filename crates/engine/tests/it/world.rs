@@ -261,7 +261,10 @@ impl Prepare for Plans {
             version: release.to_string(),
             artifact: Digest::new("sha256-0"),
             replicas: 1,
-            workload: Workload::Static(StaticSpec { single_page: false }),
+            workload: Workload::Static(StaticSpec {
+                single_page: false,
+                keep_assets: StaticSpec::default_keep_assets(),
+            }),
             route: Some(RouteRule::everything()),
         };
         Ok(Plan {

@@ -87,7 +87,10 @@ fn probe(choices: &mut Choices<'_>) -> Probe {
 
 fn workload(choices: &mut Choices<'_>) -> Workload {
     if choices.yes() {
-        return Workload::Static(StaticSpec { single_page: choices.yes() });
+        return Workload::Static(StaticSpec {
+            single_page: choices.yes(),
+            keep_assets: StaticSpec::default_keep_assets(),
+        });
     }
     Workload::Process(ProcessSpec {
         command: text(choices),

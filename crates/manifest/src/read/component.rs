@@ -158,7 +158,11 @@ fn read<'a>(
                 )
                 .help("say which requests it answers, for example `route: /docs`");
         }
-        Workload::Static { single_page: fields.child("static").value("single_page") }
+        let site = fields.child("static");
+        Workload::Static {
+            single_page: site.value("single_page"),
+            keep_assets: site.value("keep_assets"),
+        }
     } else {
         process(&fields, route.is_some(), report)
     };

@@ -338,6 +338,20 @@ pub(crate) const KEYS: &[Key] = &[
     .details("The files are those of the artifact. The short form is `static: true`.")
     .example("{ single_page: true }"),
     Key::new(
+        "components.*.static.keep_assets",
+        &[DURATION],
+        "How long files of former releases are still answered to pages that are open somewhere.",
+    )
+    .default("24h")
+    .details(
+        "Only files with a fingerprint in their name, as build tools put it there \
+         (`app.3f9c1a2b.js`, `index-BkQ3dXyZ.css`), that the release that answers does not have, and \
+         never pages. It begins when the former release has left; while two releases are there, each \
+         answers the assets of the other. At most ten releases are looked into. With `0s` a release \
+         answers its own files only.",
+    )
+    .example("7d"),
+    Key::new(
         "components.*.static.single_page",
         &[BOOLEAN],
         "Answer unknown paths without an extension with `/index.html`.",

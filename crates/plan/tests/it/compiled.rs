@@ -104,7 +104,13 @@ fn a_revision_is_what_manifest_release_and_environment_say() {
         }
     );
     let web = &candidate(&plan.rollouts[3]).spec;
-    assert_eq!(web.workload, Workload::Static(StaticSpec { single_page: true }));
+    assert_eq!(
+        web.workload,
+        Workload::Static(StaticSpec {
+            single_page: true,
+            keep_assets: StaticSpec::default_keep_assets(),
+        })
+    );
     let mut everything = rule("/");
     everything.handling.sticky = Some(Sticky::Cookie);
     assert_eq!((web.replicas, &web.route), (0, &Some(everything)));

@@ -2,6 +2,8 @@
 
 mod body;
 mod content_type;
+mod fingerprint;
+mod folder;
 mod range;
 mod site;
 

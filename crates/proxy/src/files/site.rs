@@ -2,9 +2,8 @@
 
 use std::{
     fs::{File, Metadata},
-    hash::{DefaultHasher, Hash as _, Hasher as _},
     os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use bytes::Bytes;
@@ -16,38 +15,38 @@ use http::{
         VARY,
     },
 };
-use tidegate_types::RevisionId;
+use tidegate_types::{RevisionId, data_plane::OtherFiles};
 
 use super::{
     body::FileBody,
-    content_type,
+    content_type, fingerprint,
+    folder::{Folder, Found, OpenFolder},
     range::{self, Range},
 };
-use crate::{answer::AnswerKind, path, ticket::Ticket};
+use crate::{answer::AnswerKind, ticket::Ticket};
 
-/// A folder that is served.
+/// A site that is served.
 #[derive(Debug)]
 pub(crate) struct Site {
-    root: PathBuf,
+    folder: Folder,
     single_page: bool,
-    /// Part of every entity tag: a build may give all files of all releases the same time.
-    tag: u64,
-}
-
-/// What answers a path.
-#[derive(Debug)]
-enum Found {
-    File(PathBuf),
-    /// A folder asked for without its slash.
-    Folder,
-    Nothing,
+    /// Of other releases, the newest first.
+    others: Vec<Folder>,
 }
 
 impl Site {
-    pub(crate) fn new(root: PathBuf, single_page: bool, revision: &RevisionId) -> Self {
-        let mut hasher = DefaultHasher::new();
-        revision.hash(&mut hasher);
-        Self { root, single_page, tag: hasher.finish() }
+    pub(crate) fn new(
+        root: &Path,
+        revision: &RevisionId,
+        single_page: bool,
+        others: &[OtherFiles],
+    ) -> Self {
+        let other = |other: &OtherFiles| Folder::new(&other.root, &other.revision);
+        Self {
+            folder: Folder::new(root, revision),
+            single_page,
+            others: others.iter().map(other).collect(),
+        }
     }
 
     /// Answers a request for `target`, which is the request's own without the route's prefix.
@@ -67,7 +66,7 @@ impl Site {
             }
         };
         let response = response.unwrap_or_else(|error| {
-            tracing::warn!(root = %self.root.display(), %error, "a file cannot be served");
+            tracing::warn!(root = %self.folder.root().display(), %error, "a file cannot be served");
             text(StatusCode::INTERNAL_SERVER_ERROR, "The file cannot be read.\n")
         });
         ticket.answered(response.status());
@@ -91,79 +90,103 @@ impl Site {
         request: &Request<B>,
         target: &Uri,
     ) -> std::io::Result<Response<Content>> {
-        let Ok(root) = self.root.canonicalize() else {
+        let Some(folder) = self.folder.open() else {
             return Err(std::io::Error::other("the folder of the site is not there"));
         };
-        match find(&root, target.path())? {
-            Found::File(path) => self.open(request, &root, &path),
+        match folder.find(target.path())? {
+            Found::File(path) => answer(request, &folder, &path),
             Found::Folder => Ok(redirect(request.uri())),
             Found::Nothing => {
-                let index = root.join("index.html");
+                if let Some(response) = self.of_another(request, target) {
+                    return Ok(response);
+                }
+                let index = folder.path().join("index.html");
                 let name = target.path().rsplit('/').next().unwrap_or_default();
                 if self.single_page && !name.contains('.') && index.is_file() {
-                    return self.open(request, &root, &index);
+                    return answer(request, &folder, &index);
                 }
                 Ok(text(StatusCode::NOT_FOUND, "There is no such page.\n"))
             }
         }
     }
 
-    fn open<B>(
-        &self,
-        request: &Request<B>,
-        root: &Path,
-        path: &Path,
-    ) -> std::io::Result<Response<Content>> {
-        let headers = request.headers();
-        let extension = path.extension().and_then(|name| name.to_str()).unwrap_or("");
-        let (file, metadata, encoding) = open_encoded(root, path, headers)?;
-        let length = metadata.len();
-        let tag = self.entity_tag(&metadata, encoding);
+    /// The answer from another release, to a page that came from there. Only a file whose name says
+    /// what is in it: of anything else this release says what there is, also by not having it.
+    fn of_another<B>(&self, request: &Request<B>, target: &Uri) -> Option<Response<Content>> {
+        if self.others.is_empty() || !fingerprint::is_in(target.path()) {
+            return None;
+        }
+        // One that has gone meanwhile, or cannot be read, is none.
+        self.others.iter().filter_map(Folder::open).find_map(|folder| {
+            match folder.find(target.path()) {
+                Ok(Found::File(path)) if !is_page(&path) => answer(request, &folder, &path).ok(),
+                _ => None,
+            }
+        })
+    }
+}
 
-        let mut response = Response::new(Content::File(FileBody::empty()));
-        let out = response.headers_mut();
-        let cache = if extension.starts_with("htm") { "no-cache" } else { "public, max-age=3600" };
-        out.insert(CACHE_CONTROL, HeaderValue::from_static(cache));
-        out.insert(ETAG, tag.clone());
-        out.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
-        if headers.get_all(IF_NONE_MATCH).iter().any(|known| names_tag(known, &tag)) {
-            *response.status_mut() = StatusCode::NOT_MODIFIED;
+/// Whether a file is a page, compressed or not.
+fn is_page(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.split('.').skip(1).any(fingerprint::is_of_page)
+}
+
+/// A file, as far as the client wants it.
+fn answer<B>(
+    request: &Request<B>,
+    folder: &OpenFolder,
+    path: &Path,
+) -> std::io::Result<Response<Content>> {
+    let headers = request.headers();
+    let extension = path.extension().and_then(|name| name.to_str()).unwrap_or("");
+    let (file, metadata, encoding) = open_encoded(folder, path, headers)?;
+    let length = metadata.len();
+    let tag = entity_tag(folder.tag(), &metadata, encoding);
+
+    let mut response = Response::new(Content::File(FileBody::empty()));
+    let out = response.headers_mut();
+    let cache = if extension.starts_with("htm") { "no-cache" } else { "public, max-age=3600" };
+    out.insert(CACHE_CONTROL, HeaderValue::from_static(cache));
+    out.insert(ETAG, tag.clone());
+    out.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+    if headers.get_all(IF_NONE_MATCH).iter().any(|known| names_tag(known, &tag)) {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        return Ok(response);
+    }
+    out.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    let content_type = content_type::of(extension);
+    out.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if let Some(encoding) = encoding {
+        out.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
+    }
+    let (first, count) = match wanted_range(headers, &tag, length) {
+        Range::Whole => (0, length),
+        Range::Part { first, last } => {
+            out.insert(CONTENT_RANGE, value(&format!("bytes {first}-{last}/{length}"))?);
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            (first, last - first + 1)
+        }
+        Range::Unsatisfiable => {
+            out.insert(CONTENT_RANGE, value(&format!("bytes */{length}"))?);
+            out.remove(CONTENT_ENCODING);
+            *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
             return Ok(response);
         }
-        out.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-        let content_type = content_type::of(extension);
-        out.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        if let Some(encoding) = encoding {
-            out.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
-        }
-        let (first, count) = match wanted_range(headers, &tag, length) {
-            Range::Whole => (0, length),
-            Range::Part { first, last } => {
-                out.insert(CONTENT_RANGE, value(&format!("bytes {first}-{last}/{length}"))?);
-                *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-                (first, last - first + 1)
-            }
-            Range::Unsatisfiable => {
-                out.insert(CONTENT_RANGE, value(&format!("bytes */{length}"))?);
-                out.remove(CONTENT_ENCODING);
-                *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
-                return Ok(response);
-            }
-        };
-        let out = response.headers_mut();
-        out.insert(CONTENT_LENGTH, HeaderValue::from(count));
-        if request.method() == Method::GET {
-            *response.body_mut() = Content::File(FileBody::new(file, first, count));
-        }
-        Ok(response)
+    };
+    let out = response.headers_mut();
+    out.insert(CONTENT_LENGTH, HeaderValue::from(count));
+    if request.method() == Method::GET {
+        *response.body_mut() = Content::File(FileBody::new(file, first, count));
     }
+    Ok(response)
+}
 
-    fn entity_tag(&self, metadata: &Metadata, encoding: Option<&str>) -> HeaderValue {
-        let (length, time) = (metadata.len(), metadata.mtime());
-        let encoding = encoding.unwrap_or("");
-        let text = format!("\"{:x}-{length:x}-{time:x}{encoding}\"", self.tag);
-        value(&text).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
-    }
+fn entity_tag(folder: u64, metadata: &Metadata, encoding: Option<&str>) -> HeaderValue {
+    let (length, time) = (metadata.len(), metadata.mtime());
+    let encoding = encoding.unwrap_or("");
+    let text = format!("\"{folder:x}-{length:x}-{time:x}{encoding}\"");
+    value(&text).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
 }
 
 enum Content {
@@ -171,55 +194,9 @@ enum Content {
     File(FileBody),
 }
 
-fn find(root: &Path, path: &str) -> std::io::Result<Found> {
-    let Some(relative) = path::decode(path)
-        .and_then(|bytes| String::from_utf8(bytes).ok())
-        .filter(|path| !path.contains(['\0', '\\']))
-    else {
-        return Ok(Found::Nothing);
-    };
-    let relative = relative.trim_start_matches('/');
-    if relative.split('/').any(|part| matches!(part, "." | ".."))
-        || relative.contains("//")
-        || path.starts_with("//")
-    {
-        return Ok(Found::Nothing);
-    }
-    let Some(found) = within(root, &root.join(relative))? else {
-        return Ok(Found::Nothing);
-    };
-    let wants_folder = relative.is_empty() || relative.ends_with('/');
-    match (found.is_dir(), wants_folder) {
-        (true, false) => Ok(Found::Folder),
-        (false, false) => Ok(Found::File(found)),
-        (false, true) => Ok(Found::Nothing),
-        (true, true) => Ok(within(root, &found.join("index.html"))?
-            .filter(|index| index.is_file())
-            .map_or(Found::Nothing, Found::File)),
-    }
-}
-
-/// The real place of a path if it is below `root`, wherever symbolic links lead.
-fn within(root: &Path, path: &Path) -> std::io::Result<Option<PathBuf>> {
-    use std::io::ErrorKind::{InvalidFilename, NotADirectory, NotFound, PermissionDenied};
-    match path.canonicalize() {
-        Ok(real) if real.starts_with(root) => Ok(Some(real)),
-        Ok(_) => Ok(None),
-        Err(error)
-            if matches!(
-                error.kind(),
-                NotFound | NotADirectory | PermissionDenied | InvalidFilename
-            ) || error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) =>
-        {
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    }
-}
-
 /// Opens the file, or what was compressed of it beforehand if the client takes that.
 fn open_encoded(
-    root: &Path,
+    folder: &OpenFolder,
     path: &Path,
     headers: &HeaderMap,
 ) -> std::io::Result<(File, Metadata, Option<&'static str>)> {
@@ -229,7 +206,7 @@ fn open_encoded(
         }
         let mut name = path.as_os_str().to_owned();
         name.push(suffix);
-        if let Some(compressed) = within(root, Path::new(&name))?
+        if let Some(compressed) = folder.within(Path::new(&name))?
             && let Ok(file) = File::open(compressed)
             && let Ok(metadata) = file.metadata()
             && metadata.is_file()

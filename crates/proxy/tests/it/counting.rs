@@ -265,7 +265,11 @@ fn files_are_counted_and_one_that_shrinks_is_blamed_on_the_proxy() {
         revision: RevisionId::new("web@1"),
         share: Share::ALL,
         role: "stable".to_owned(),
-        upstream: Upstream::Files { root: folder.path().to_owned(), single_page: false },
+        upstream: Upstream::Files {
+            root: folder.path().to_owned(),
+            single_page: false,
+            others: vec![],
+        },
     };
     let proxy = Proxy::start();
     let address = proxy.route(all(vec![site]));

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, os::unix::fs::symlink, path::Path};
 
 use tidegate_types::{
     RevisionId, Share,
-    data_plane::{ProxyBackend, Upstream},
+    data_plane::{OtherFiles, ProxyBackend, Upstream},
 };
 
 use crate::harness::{Caller, Proxy, all, route};
@@ -14,7 +14,7 @@ fn site(revision: &str, root: &Path, single_page: bool) -> ProxyBackend {
         revision: RevisionId::new(revision),
         share: Share::ALL,
         role: "stable".into(),
-        upstream: Upstream::Files { root: root.to_owned(), single_page },
+        upstream: Upstream::Files { root: root.to_owned(), single_page, others: vec![] },
     }
 }
 
@@ -158,6 +158,92 @@ fn a_single_page_answers_for_paths_it_makes_up_itself() {
     }
     assert_eq!(caller.get("/missing.js").status, 404);
     assert_eq!(caller.get("/leak.txt").status, 404);
+}
+
+#[test]
+fn assets_of_other_releases_are_answered_and_nothing_else_of_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| {
+        let path = folder.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    for release in ["old", "older"] {
+        write(&format!("{release}/index.html"), release);
+        write(&format!("{release}/app.3f9c.js"), release);
+        write(&format!("{release}/robots.txt"), release);
+        write(&format!("{release}/page.3f9c1a2b.html"), release);
+        write(&format!("{release}/page.3f9c1a2b.html.gz"), release);
+        write(&format!("{release}/x8Sd4fQ0sF91/index.html"), release);
+        symlink("../secret", folder.path().join(release).join("leak.3f9c1a2b.txt")).unwrap();
+        symlink("index.html", folder.path().join(release).join("alias.3f9c1a2b.js")).unwrap();
+    }
+    write("secret", "secret");
+    write("older/app.77aa.js", "oldest of all");
+    write("older/assets/index-BkQ3dXyZ.js", "0123456789");
+    write("older/assets/index-BkQ3dXyZ.js.gz", "gz");
+    write("new/index.html", "new");
+    write("new/app.1111.js", "new");
+    write("new/main.3f9c1a2b.js", "main of new");
+    write("old/main.3f9c1a2b.js", "main of old");
+
+    let named = |revision: &str, name: &str| OtherFiles {
+        revision: RevisionId::new(revision),
+        root: folder.path().join(name),
+    };
+    let mut new = site("web@3", &folder.path().join("new"), true);
+    new.upstream = Upstream::Files {
+        root: folder.path().join("new"),
+        single_page: true,
+        others: vec![named("web@0", "gone"), named("web@2", "old"), named("web@1", "older")],
+    };
+    let proxy = Proxy::start();
+    let before = proxy.route(all(vec![site("web@1", &folder.path().join("older"), true)]));
+    let path = "/assets/index-BkQ3dXyZ.js";
+    let tag = Caller::connect(before).get(path).header("etag").unwrap().to_owned();
+    let address = proxy.route(all(vec![new]));
+    let mut caller = Caller::connect(address);
+    for (path, status, text) in [
+        ("/app.1111.js", 200, "new"),
+        ("/main.3f9c1a2b.js", 200, "main of new"),
+        // The newest of those that have it.
+        ("/app.3f9c.js", 200, "old"),
+        ("/app.77aa.js", 200, "oldest of all"),
+        ("/assets/index-BkQ3dXyZ.js", 200, "0123456789"),
+        // Pages, and what may have been dropped on purpose, are those of this release.
+        ("/", 200, "new"),
+        ("/orders/3f9c1a2b", 200, "new"),
+        ("/x8Sd4fQ0sF91/", 200, "new"),
+        ("/robots.txt", 404, "There is no such page.\n"),
+        ("/page.3f9c1a2b.html", 404, "There is no such page.\n"),
+        ("/page.3f9c1a2b%2ehtml", 404, "There is no such page.\n"),
+        ("/page.3f9c1a2b.html.gz", 404, "There is no such page.\n"),
+        ("/x8Sd4fQ0sF91/index.html", 404, "There is no such page.\n"),
+        ("/alias.3f9c1a2b.js", 404, "There is no such page.\n"),
+        ("/leak.3f9c1a2b.txt", 404, "There is no such page.\n"),
+        ("/none.3f9c1a2b.js", 404, "There is no such page.\n"),
+    ] {
+        let answer = caller.get(path);
+        assert_eq!((answer.status, answer.text()), (status, text), "{path}");
+    }
+    let answer = caller.get_with(path, &format!("If-None-Match: {tag}\r\n"));
+    assert_eq!(answer.status, 304, "it is known from when its own release answered");
+    let answer = caller.get_with(path, "Accept-Encoding: gzip\r\n");
+    assert_eq!((answer.text(), answer.header("content-encoding")), ("gz", Some("gzip")));
+    let answer = caller.get_with(path, "Range: bytes=2-4\r\n");
+    assert_eq!((answer.status, answer.text()), (206, "234"));
+    assert_eq!(caller.head(path).header("content-length"), Some("10"));
+    assert_eq!(caller.post(path, "x").status, 405);
+    // Counted for who was chosen to answer.
+    assert_eq!(proxy.counted("web@3"), (21, 0));
+    assert_eq!(proxy.counted("web@1"), (1, 0));
+
+    // A release that goes away takes its files with it and nothing else.
+    std::fs::remove_dir_all(folder.path().join("old")).unwrap();
+    assert_eq!(caller.get("/app.3f9c.js").text(), "older");
+    std::fs::remove_dir_all(folder.path().join("older")).unwrap();
+    assert_eq!(caller.get("/app.3f9c.js").status, 404);
+    assert_eq!(proxy.counted("web@3"), (23, 0));
 }
 
 #[test]

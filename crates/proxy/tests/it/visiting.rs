@@ -236,7 +236,7 @@ fn a_page_and_its_assets_come_from_one_release() {
             revision: RevisionId::new(format!("web@{number}")),
             share: Share::percent(50),
             role: role.to_owned(),
-            upstream: Upstream::Files { root, single_page: false },
+            upstream: Upstream::Files { root, single_page: false, others: vec![] },
         });
     }
     let address = proxy.route(vec![handled(route("/", backends), &Sticky::Cookie)]);

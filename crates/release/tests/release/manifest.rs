@@ -16,7 +16,7 @@ pub(crate) fn component(name: &str, build: Option<Build>) -> Component {
         name: name.parse().expect("it is a name"),
         path: ".".to_owned(),
         build,
-        workload: Workload::Static { single_page: false },
+        workload: Workload::Static { single_page: false, keep_assets: Duration::ZERO },
         replicas: 0,
         depends_on: Vec::new(),
         route: None,

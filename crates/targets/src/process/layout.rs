@@ -65,6 +65,14 @@ impl Layout {
         self.home.join("ended").join(scope.project.as_str()).join(scope.environment.as_str())
     }
 
+    /// Where sites that have left are remembered.
+    pub(crate) fn former_sites(&self, scope: &Scope) -> PathBuf {
+        self.home
+            .join("sites")
+            .join(scope.project.as_str())
+            .join(format!("{}.json", scope.environment.as_str()))
+    }
+
     /// Where a component keeps what survives its releases.
     pub(crate) fn data(&self, scope: &Scope, component: &ComponentName) -> PathBuf {
         self.home
@@ -199,7 +207,7 @@ pub(crate) fn remember_ready(instance: &Path) -> Result<(), String> {
     fs::write(&path, "").map_err(|error| format!("{}: {error}", path.display()))
 }
 
-fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, String> {
+pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, String> {
     match fs::read(path) {
         Ok(text) => serde_json::from_slice(&text)
             .map(Some)
@@ -211,7 +219,7 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, String> {
 
 /// Puts a file in place whole. Each is written by one task only. It is not forced to the disk: what
 /// it speaks of does not survive the machine, and waiting for a disk would delay everybody.
-fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), String> {
+pub(crate) fn write<T: Serialize + ?Sized>(path: &Path, value: &T) -> Result<(), String> {
     let temporary = path.with_extension("tmp");
     let put = || {
         fs::write(&temporary, serde_json::to_vec(value)?)?;

@@ -4,6 +4,7 @@ mod checks;
 mod clock;
 mod decide;
 mod describe;
+mod former_sites;
 #[doc(hidden)]
 pub mod fuzzing;
 mod instance;
@@ -256,6 +257,8 @@ impl Target for ProcessTarget {
                     Workload::Static(site) => Upstream::Files {
                         root: (self.context.artifacts)(&wanted.spec.artifact),
                         single_page: site.single_page,
+                        // As soon as it is supervised.
+                        others: Vec::new(),
                     },
                 });
             }

@@ -12,7 +12,7 @@ use tidegate_shim::JobState;
 use tidegate_types::{
     Duration, HealthCheck, InstanceFailure, InstanceId, ProcessSpec, RevisionFacts, RevisionId,
     RevisionSpec, Scope, Workload,
-    data_plane::{Check, Endpoint, Upstream},
+    data_plane::{Check, Endpoint, OtherFiles, Upstream},
     shortened,
 };
 use tokio::sync::Notify;
@@ -356,12 +356,14 @@ impl Revision {
         }
     }
 
-    /// Where its requests go now.
-    pub(crate) fn upstream(&self, context: &Context) -> Upstream {
+    /// Where its requests go now; `others` are the sites that it answers assets from besides its
+    /// own, if it is one.
+    pub(crate) fn upstream(&self, context: &Context, others: Vec<OtherFiles>) -> Upstream {
         match &self.record.spec.workload {
             Workload::Static(site) => Upstream::Files {
                 root: (context.artifacts)(&self.record.spec.artifact),
                 single_page: site.single_page,
+                others,
             },
             Workload::Process(process) => {
                 let route = self.record.spec.route.as_ref();

@@ -15,6 +15,7 @@ use tokio::{sync::Notify, task::JoinSet};
 use super::{
     Context,
     decide::{Action, decide},
+    former_sites::FormerSites,
     instance::{Instance, Start},
     keeper::Keeper,
     publisher::Publisher,
@@ -37,6 +38,7 @@ pub(crate) struct Supervisor {
     wake: Arc<Notify>,
     closing: Arc<AtomicBool>,
     revisions: BTreeMap<RevisionId, Revision>,
+    former_sites: FormerSites,
 }
 
 impl Supervisor {
@@ -48,7 +50,9 @@ impl Supervisor {
         shared: Arc<Shared>,
         closing: Arc<AtomicBool>,
     ) -> Self {
+        let former_sites = FormerSites::read(&context.layout, &scope, context.steady.now());
         Self {
+            former_sites,
             context,
             scope,
             keeper,
@@ -75,9 +79,14 @@ impl Supervisor {
 
     /// Tells everybody what is there now.
     pub(crate) fn tell(&self) {
+        let now = self.context.steady.now();
+        let sites = self.revisions.values().map(|revision| (&revision.id, &revision.record.spec));
         self.publisher.update(|upstreams| {
             for (id, revision) in &self.revisions {
-                upstreams.insert(id.clone(), revision.upstream(&self.context));
+                let spec = &revision.record.spec;
+                let artifacts = &*self.context.artifacts;
+                let others = self.former_sites.others_of(id, spec, sites.clone(), now, artifacts);
+                upstreams.insert(id.clone(), revision.upstream(&self.context, others));
             }
         });
         let revisions =
@@ -308,6 +317,9 @@ impl Supervisor {
             if !revision.instances.is_empty() || names(wanted, id) {
                 return true;
             }
+            // Before its record goes: what was killed in between remembers it the next time.
+            let now = self.context.steady.now();
+            self.former_sites.left(id, &revision.record.spec, now);
             // A table that names it from now on names something unknown, unless it was wanted
             // again since: that is looked at where nobody can be just about to say so.
             self.publisher.update(|upstreams| {

@@ -3,7 +3,9 @@
 use std::fs;
 
 use tidegate_targets::{Effect, Target};
-use tidegate_types::{Duration, Epoch, Listen, RevisionId, data_plane::Upstream};
+use tidegate_types::{
+    Digest, Duration, Epoch, Listen, RevisionId, StaticSpec, Workload, data_plane::Upstream,
+};
 
 use crate::world::{Load, World, app, get, kill, site, until, until_true, wanted};
 
@@ -96,6 +98,57 @@ async fn a_static_site_needs_no_process() {
     assert_eq!(get(address, "/deep/link").await.unwrap().0, 200);
     fs::remove_dir_all(&folder).unwrap();
     world.until("site@1", "not ready", |facts| facts.ready == 0).await;
+}
+
+#[tokio::test]
+async fn assets_of_another_release_are_answered_beside_it_after_it_and_after_a_restart() {
+    let mut world = World::new();
+    let release = |number: u32, keep: Duration| {
+        let mut site = site(&format!("api@{number}"), true);
+        site.spec.artifact = Digest::new(format!("release-{number}"));
+        site.spec.workload = Workload::Static(StaticSpec { single_page: true, keep_assets: keep });
+        let folder = world.path("artifacts").join(format!("release-{number}"));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("index.html"), format!("page {number}")).unwrap();
+        fs::write(folder.join(format!("app.3f9c000{number}.js")), format!("{number}")).unwrap();
+        site
+    };
+    let day = StaticSpec::default_keep_assets();
+    let [one, two, three] = [release(1, day), release(2, day), release(3, Duration::ZERO)];
+    // What each page asks for, whoever answers now.
+    let pages_work = async |address, pages: &[u32]| {
+        for page in pages {
+            let (status, body) = get(address, &format!("/app.3f9c000{page}.js")).await.unwrap();
+            assert_eq!((status, body), (200, page.to_string()));
+        }
+    };
+
+    world.apply(&[one.clone(), two.clone()]).await;
+    world.until("api@2", "ready", |facts| facts.ready == 1).await;
+    // A canary: both pages are out there, and either may answer.
+    for (epoch, shares) in [(1, [100, 0]), (2, [0, 100])] {
+        let table = world.routes(epoch, &[("api@1", shares[0]), ("api@2", shares[1])]);
+        let address = world.route(&table).await;
+        pages_work(address, &[1, 2]).await;
+    }
+    // The old one has left.
+    let address = world.route(&world.routes(3, &[("api@2", 100)])).await;
+    world.apply(std::slice::from_ref(&two)).await;
+    world.gone("api@1").await;
+    pages_work(address, &[1, 2]).await;
+    assert_eq!(get(address, "/").await.unwrap().1, "page 2");
+    // Another control plane remembers it when it says something new.
+    world.crash();
+    world.start();
+    world.apply(std::slice::from_ref(&two)).await;
+    let address = world.route(&world.routes(4, &[("api@2", 100)])).await;
+    pages_work(address, &[1, 2]).await;
+    // A release that wants none of it.
+    world.apply(&[two, three.clone()]).await;
+    world.until("api@3", "ready", |facts| facts.ready == 1).await;
+    let address = world.route(&world.routes(5, &[("api@3", 100), ("api@2", 0)])).await;
+    pages_work(address, &[3]).await;
+    assert_eq!(get(address, "/app.3f9c0002.js").await.unwrap().0, 404);
 }
 
 #[tokio::test]

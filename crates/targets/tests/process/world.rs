@@ -398,9 +398,11 @@ pub(crate) fn wanted(revision: &str, process: &ProcessSpec, replicas: u32) -> Wa
 }
 
 pub(crate) fn site(revision: &str, single_page: bool) -> WantedRevision {
+    let keep_assets = StaticSpec::default_keep_assets();
+    let workload = Workload::Static(StaticSpec { single_page, keep_assets });
     WantedRevision {
         id: RevisionId::new(revision),
-        spec: RevisionSpec { replicas: 0, ..spec(Workload::Static(StaticSpec { single_page })) },
+        spec: RevisionSpec { replicas: 0, ..spec(workload) },
         replicas: 0,
     }
 }
