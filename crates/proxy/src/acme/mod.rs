@@ -23,11 +23,8 @@ use std::{
 use tidegate_types::Tls;
 use tokio::time::{MissedTickBehavior, interval};
 
-pub(crate) use self::{
-    challenges::Challenges,
-    folder::Folder,
-    schedule::{Pause, Tries},
-};
+use self::schedule::{Quota, Tries};
+pub(crate) use self::{challenges::Challenges, folder::Folder, schedule::Pause};
 use crate::{
     control::Control,
     tls::{self, Termination, ValidUntil},
@@ -51,6 +48,7 @@ type Key = (Folder, String);
 
 async fn look(control: &Control, home: &Path, pause: Pause) {
     let mut calendar: BTreeMap<Key, i64> = BTreeMap::new();
+    let mut quotas: BTreeMap<Folder, Quota> = BTreeMap::new();
     let seed = RandomState::new();
     let mut tick = interval(Duration::from_secs(1));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -65,7 +63,8 @@ async fn look(control: &Control, home: &Path, pause: Pause) {
             let is_new = !calendar.contains_key(&key);
             let pacing = Pacing { pause, spread: spread(&seed, &key), is_new };
             let (folder, host) = &key;
-            let next = order_if_due(folder, host, &termination, pacing).await;
+            let quota = quotas.entry(folder.clone()).or_default();
+            let next = order_if_due(folder, host, &termination, pacing, quota).await;
             calendar.insert(key, next);
             // There may be more.
             tick.reset_immediately();
@@ -100,6 +99,7 @@ async fn order_if_due(
     host: &str,
     termination: &Termination,
     Pacing { pause, spread, is_new }: Pacing,
+    quota: &mut Quota,
 ) -> i64 {
     let Some(acme) = termination.acme() else {
         return i64::MAX;
@@ -114,6 +114,10 @@ async fn order_if_due(
     let is_asked_for = is_new && tries.may_hurry(now());
     if next > now() && !is_asked_for && !tries.is_of_the_future(now()) {
         return next;
+    }
+    if let Err(again) = quota.take(now()) {
+        tracing::warn!(%scope, host, "the authority is given no more orders within this hour");
+        return again;
     }
     let begun = tries.begin(now());
     // What cannot be noted would be tried again and again, and its outcome could not be kept.

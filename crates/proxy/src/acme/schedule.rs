@@ -1,6 +1,6 @@
 //! When a certificate is ordered.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +24,30 @@ pub(crate) struct Pause {
 /// Somebody who has mended what was wrong does not have to wait for longer, in seconds: four tries in
 /// an hour.
 const HURRY: i64 = 15 * 60;
+
+const HOUR: i64 = 60 * 60;
+/// So many orders an authority is given in an hour, those that fail included. Let's Encrypt takes a
+/// hundred on average.
+const MOST_AN_HOUR: usize = 90;
+
+/// The orders that one authority was given in the last hour: many hosts that do not lead here yet
+/// would use up what it takes from those that do.
+#[derive(Debug, Default)]
+pub(super) struct Quota(VecDeque<i64>);
+
+impl Quota {
+    /// Takes one, or says when there is one again.
+    pub(super) fn take(&mut self, now: i64) -> Result<(), i64> {
+        self.0.retain(|begun| *begun <= now && now.saturating_sub(*begun) < HOUR);
+        match self.0.front() {
+            Some(first) if self.0.len() >= MOST_AN_HOUR => Err(first.saturating_add(HOUR)),
+            _ => {
+                self.0.push_back(now);
+                Ok(())
+            }
+        }
+    }
+}
 
 /// What became of the tries to get a certificate; on disk, so that a proxy that is started again and
 /// again does not ask again and again.
@@ -155,6 +179,20 @@ mod tests {
         }
         tries.failures = u32::MAX;
         assert_eq!(tries.begin(1).next(None, PAUSE, 0.0), 21_601);
+    }
+
+    #[test]
+    fn an_authority_is_given_a_limited_number_of_orders_an_hour() {
+        let mut quota = Quota::default();
+        for order in 0..90 {
+            assert_eq!(quota.take(1_000 + order), Ok(()));
+        }
+        assert_eq!(quota.take(1_090), Err(4_600));
+        assert_eq!(quota.take(4_599), Err(4_600));
+        assert_eq!(quota.take(4_600), Ok(()));
+        assert_eq!(quota.take(4_600), Err(4_601));
+        // The clock was turned back.
+        assert_eq!(quota.take(500), Ok(()));
     }
 
     #[test]
