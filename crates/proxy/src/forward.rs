@@ -44,7 +44,9 @@ pub(crate) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Re
     };
     let entry =
         sink.map(|sink| LogEntry::new(&sink, &request, origin.client, &client.worker.random));
-    let refused = match exchange(&client, &origin, entry.as_ref(), request).await {
+    // What is moved from hand to hand until it is first polled is small, and the rest never moves.
+    let exchange = Box::pin(exchange(&client, &origin, entry.as_ref(), request));
+    let refused = match exchange.await {
         Ok(response) => return finish(&client, response, busy, entry),
         Err(refused) => refused,
     };
@@ -175,7 +177,8 @@ async fn exchange(
         }
         target => target,
     };
-    let (endpoint_answer, ticket, connection) = search.send(target, outgoing, websocket).await?;
+    let sent = Box::pin(search.send(target, outgoing, websocket));
+    let (endpoint_answer, ticket, connection) = sent.await?;
     let ticket = ticket.within(place_in_scope);
     respond(client, endpoint_answer, ticket, connection, client_upgrade).map(introduced)
 }

@@ -26,11 +26,9 @@ const SEND_BUFFER: usize = 64 * 1024;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct OnThisThread;
 
-impl<F: Future + 'static> Executor<F> for OnThisThread {
+impl<F: Future<Output: 'static> + 'static> Executor<F> for OnThisThread {
     fn execute(&self, future: F) {
-        spawn_local(async move {
-            future.await;
-        });
+        spawn_local(future);
     }
 }
 

@@ -70,7 +70,7 @@ pub(crate) async fn enter(client: &Client) -> Result<Option<Slot>, Own> {
             Entry::Full => return Err(Own::GatewayFull),
             Entry::Waits(place) => {
                 drop(table);
-                waiting = Some(place.turn().await.ok_or(Own::GatewayTimeout)?);
+                waiting = Some(Box::pin(place.turn()).await.ok_or(Own::GatewayTimeout)?);
             }
         }
     }
@@ -157,7 +157,7 @@ impl<'a> Search<'a> {
         loop {
             match self.look(waiting)? {
                 Found::Target(target) => return Ok(target),
-                Found::Line(place, backend) => match place.turn().await {
+                Found::Line(place, backend) => match Box::pin(place.turn()).await {
                     None => return Err(self.turned_away(backend, Own::QueueTimeout)),
                     place => waiting = place,
                 },

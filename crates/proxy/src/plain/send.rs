@@ -219,7 +219,7 @@ impl<A: Asker, O: Output> Sending<'_, '_, A, O> {
             let connected = if let Some(wire) = idle {
                 Ok(wire)
             } else {
-                let connecting = self.search.timed(endpoint.open_wire(limits));
+                let connecting = Box::pin(self.search.timed(endpoint.open_wire(limits)));
                 unless_gone(self.gone, connecting).await.ok_or(Failure::Gone)?
             };
             let mut wire = match connected {

@@ -158,7 +158,7 @@ impl Drop for Authority {
 
 /// Addresses that nobody has, and that nobody is given who asks for any: they are to be bound a
 /// while later.
-fn free() -> [SocketAddr; 2] {
+pub(crate) fn free() -> [SocketAddr; 2] {
     let random = || 20_000 + u16::try_from(RandomState::new().hash_one(0) % 10_000).unwrap();
     // Taken at the same time, so that they are two.
     let taken = [(); 2].map(|()| {
