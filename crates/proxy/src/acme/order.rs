@@ -190,7 +190,13 @@ async fn prove(
             authorization.challenge(kind()).ok_or(OrderError::NoSuchProof { how })?;
         let answer = challenge.key_authorization();
         answering = Some(challenges.prepare(proof, host, &challenge.token, &answer)?);
-        challenge.set_ready().await?;
+        if let Err(error) = challenge.set_ready().await {
+            // It may have looked before it answers, and then its answer says what it found.
+            return Err(match what_it_found(order).await {
+                None => error.into(),
+                problem => OrderError::NotConvinced { how, problem },
+            });
+        }
     }
     let outcome = order.poll_ready(&QUESTIONS).await;
     drop(answering);
