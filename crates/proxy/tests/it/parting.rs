@@ -157,6 +157,7 @@ fn those_of_an_instance_that_has_left_are_told_before_it_is_stopped() {
     talks.into_iter().for_each(Talk::ends);
     assert!(before.elapsed() >= TIME, "they had their time");
     eventually("nothing is in flight", || (proxy.in_flight("api@1", 1) == 0).then_some(()));
+    eventually("all have ended", || (one.ends().len() == 4).then_some(()));
     assert_eq!(one.ends(), vec![GOING_AWAY.to_vec(); 4]);
     new.goes_on();
     assert_eq!(proxy.in_flight("api@2", 1), 1);
@@ -188,7 +189,7 @@ fn those_of_an_instance_that_comes_back_go_on() {
 #[test]
 fn those_of_a_proxy_that_ends_are_told() {
     let one = Named::start("one");
-    let mut proxy = Proxy::start_with(Limits { drain: DRAIN.into(), ..limits() });
+    let mut proxy = Proxy::start_with(Limits { drain: 4 * TIME, ..limits() });
     let address = proxy.route(all(vec![one.backend()]));
     let (answering, silent) = (Talk::open(address), Talk::open(address));
     let before = Instant::now();
@@ -196,6 +197,7 @@ fn those_of_a_proxy_that_ends_are_told() {
     answering.ends();
     assert!(before.elapsed() >= TIME, "it had its time");
     proxy.join();
+    eventually("both have ended", || (one.ends().len() == 2).then_some(()));
     assert_eq!(one.ends(), vec![GOING_AWAY.to_vec(); 2]);
     drop(silent);
 }
@@ -211,6 +213,7 @@ fn those_of_a_former_proxy_follow_its_successor() {
     proxy.route(all(vec![]));
     talk.ends();
     former.join();
+    eventually("it has ended", || (!one.ends().is_empty()).then_some(()));
     assert_eq!(one.ends(), vec![GOING_AWAY.to_vec()]);
 }
 
