@@ -26,6 +26,7 @@ use crate::{
     health::watch::Watch,
     meters::Meters,
     registry::Registry,
+    store,
     table::invalid,
 };
 
@@ -124,10 +125,15 @@ pub(crate) async fn maintain(control: Arc<Control>) {
     tick.tick().await;
     loop {
         tick.tick().await;
+        let unsynced;
         {
             let mut registry = control.registry.lock().await;
             registry.bind_missing().await;
             registry.store_missing().await;
+            unsynced = registry.take_unsynced();
+        }
+        if let Some(home) = unsynced {
+            store::sync(home).await;
         }
         control.lock_meters().sweep(Instant::now());
     }

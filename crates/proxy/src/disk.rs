@@ -50,15 +50,19 @@ pub(crate) fn load(home: &Path) -> io::Result<Vec<StoredTable>> {
     }
 }
 
-/// Stores the tables in place of the former ones: after a crash there are either the old or the
-/// new ones.
+/// Stores the tables in place of the former ones: a process that starts finds either the old or the
+/// new ones, whenever this one was killed. A machine may forget them until [`sync`].
 pub(crate) fn store(home: &Path, tables: Vec<StoredTable>) -> io::Result<()> {
     let temporary = home.join("tables.json.new");
     let mut file = File::create(&temporary)?;
     file.write_all(&serde_json::to_vec(&Contents { tables })?)?;
-    file.sync_all()?;
     drop(file);
-    fs::rename(&temporary, home.join(FILE))?;
+    fs::rename(&temporary, home.join(FILE))
+}
+
+/// Waits until what was stored outlasts a machine that loses its power.
+pub(crate) fn sync(home: &Path) -> io::Result<()> {
+    File::open(home.join(FILE))?.sync_all()?;
     File::open(home)?.sync_all()
 }
 

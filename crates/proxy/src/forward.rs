@@ -42,8 +42,10 @@ pub(crate) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Re
         let origin = Origin::of(request.headers(), client.peer.ip(), client.secure, trusted);
         (origin, table.access_log.clone())
     };
-    let entry =
-        sink.map(|sink| LogEntry::new(&sink, &request, origin.client, &client.worker.random));
+    let entry = sink.map(|sink| {
+        let started = Instant::now();
+        LogEntry::new(&sink, &request, origin.client, started, &client.worker.random)
+    });
     // What is moved from hand to hand until it is first polled is small, and the rest never moves.
     let exchange = Box::pin(exchange(&client, &origin, entry.as_ref(), request));
     let refused = match exchange.await {

@@ -24,7 +24,7 @@ use crate::{
     meters::Meters,
     redirect::{Ports, Redirect},
     served::{Opening, Served},
-    store::Store,
+    store::{self, Store},
     table::{Admission, admit, check, invalid},
     tls::Termination,
     worker::{Command, Handle, Why},
@@ -240,6 +240,11 @@ impl Registry {
         }
     }
 
+    /// The folder whose files are to outlast a loss of power, unless they do.
+    pub(crate) fn take_unsynced(&mut self) -> Option<PathBuf> {
+        self.store.take_unsynced()
+    }
+
     /// Puts a table in force, also when it cannot be stored: a rollback has to take the traffic from
     /// a bad version on a full disk too. A proxy that starts from an older file is published the
     /// newer table again.
@@ -371,6 +376,9 @@ impl Registry {
         self.end(Why::Told).await;
         self.predecessor.tell(|| Request::Shutdown).await;
         self.store_missing().await;
+        if let Some(home) = self.take_unsynced() {
+            store::sync(home).await;
+        }
         // Nothing is in force from here on, and that is not to be stored.
         self.store.give_up();
         self.scopes.clear();

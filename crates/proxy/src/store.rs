@@ -15,6 +15,8 @@ const LOG_AGAIN: Duration = Duration::from_mins(1);
 pub(crate) struct Store {
     home: PathBuf,
     behind: Option<Behind>,
+    /// A machine that loses its power may forget what was written last.
+    unsynced: bool,
 }
 
 /// The last try to write the file failed: it may hold other tables than those in force.
@@ -27,7 +29,7 @@ struct Behind {
 impl Store {
     /// The file in `home`, from which the proxy starts.
     pub(crate) fn new(home: PathBuf) -> Self {
-        Self { home, behind: None }
+        Self { home, behind: None, unsynced: false }
     }
 
     /// Whether the file has to be written again.
@@ -41,6 +43,7 @@ impl Store {
         let written = tokio::task::spawn_blocking(move || disk::store(&home, tables)).await;
         let reason = match written {
             Ok(Ok(())) => {
+                self.unsynced = true;
                 if self.behind.take().is_some() {
                     tracing::info!("the tables are stored again");
                 }
@@ -59,11 +62,25 @@ impl Store {
         Err(reason)
     }
 
+    /// The folder, if what was written there last is to be made to outlast the machine's power. Said
+    /// once: who publishes a table does not wait for the disk.
+    pub(crate) fn take_unsynced(&mut self) -> Option<PathBuf> {
+        std::mem::take(&mut self.unsynced).then(|| self.home.clone())
+    }
+
     /// Gives up on a file that is behind.
     pub(crate) fn give_up(&mut self) {
         if let Some(Behind { reason, .. }) = self.behind.take() {
             tracing::warn!("{reason}; the next proxy starts from the older ones");
         }
+    }
+}
+
+/// Waits until the disk has what was written last. No lock is to be held meanwhile.
+pub(crate) async fn sync(home: PathBuf) {
+    let synced = tokio::task::spawn_blocking(move || disk::sync(&home)).await;
+    if let Ok(Err(error)) = synced {
+        tracing::warn!(%error, "the stored tables may not outlast a loss of power");
     }
 }
 

@@ -32,6 +32,8 @@ pub(crate) struct Entry {
     reason: Cell<Option<&'static str>>,
     retries: Cell<u32>,
     connect: Cell<Option<Duration>>,
+    /// Another one tells of this request.
+    withdrawn: Cell<bool>,
     end: RefCell<End>,
 }
 
@@ -52,12 +54,13 @@ impl Entry {
         sink: &Rc<Sink>,
         request: &Request<B>,
         client: IpAddr,
+        started: Instant,
         random: &Random,
     ) -> Rc<Self> {
         let header = |name: &header::HeaderName| request.headers().get(name).cloned();
         Rc::new(Self {
             sink: Rc::clone(sink),
-            started: Instant::now(),
+            started,
             sampled: sink.sample >= 10_000 || random.next() % 10_000 < u64::from(sink.sample),
             client,
             version: request.version(),
@@ -71,6 +74,7 @@ impl Entry {
             reason: Cell::default(),
             retries: Cell::default(),
             connect: Cell::default(),
+            withdrawn: Cell::default(),
             end: RefCell::default(),
         })
     }
@@ -83,6 +87,16 @@ impl Entry {
     /// What the client is answered.
     pub(crate) fn answered(&self, status: StatusCode) {
         self.status.set(Some(status));
+    }
+
+    /// The same as bytes.
+    pub(crate) fn is_named(&self, id: &[u8]) {
+        *self.id.borrow_mut() = HeaderValue::from_bytes(id).ok();
+    }
+
+    /// Another entry tells of this request.
+    pub(crate) fn withdraw(&self) {
+        self.withdrawn.set(true);
     }
 
     /// The proxy answers itself, with so many bytes.
@@ -131,7 +145,7 @@ impl Drop for Entry {
         let end = self.end.borrow();
         let failed = self.status.get().is_none_or(|status| status.is_server_error())
             || end.outcome.is_some_and(|outcome| outcome.blame().is_some());
-        if !self.sampled && !failed {
+        if self.withdrawn.get() || !self.sampled && !failed {
             return;
         }
         let total = self.started.elapsed();

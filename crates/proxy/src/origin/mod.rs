@@ -18,6 +18,10 @@ pub(crate) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarde
 pub(crate) const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 pub(crate) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
+/// All headers in which proxies say where a request comes from.
+pub(crate) const HEADERS: [HeaderName; 4] =
+    [FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, FORWARDED];
+
 /// A chain of more proxies than this is not followed to its end.
 const MOST_PROXIES: usize = 32;
 

@@ -6,8 +6,11 @@ use std::{
     time::Instant,
 };
 
-use http::{HeaderValue, header::CONNECTION};
-use tidegate_types::RouteRule;
+use http::{
+    HeaderName, HeaderValue,
+    header::{CONNECTION, HOST, USER_AGENT},
+};
+use tidegate_types::{Network, RouteRule};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
 use super::{
@@ -18,12 +21,13 @@ use super::{
     send::{Answered, Failure, Gone, Heard, Patience, Sending, hear, unless_gone},
 };
 use crate::{
+    access_log::Entry as LogEntry,
     answer::{AnswerKind, Own},
     connection::{Busy, Client},
     format::Format,
     head,
     ingress::is_in,
-    origin::{Announcement, Origin},
+    origin::{self, Announcement, Origin},
     pick::Random,
     routing::{self, Stripped},
     search::{Refused, Search, Target, enter},
@@ -57,6 +61,17 @@ struct Plan<'b> {
     last: bool,
     accept: Option<&'b [u8]>,
     length: usize,
+    /// Where its line in the access log is made.
+    entry: Option<Rc<LogEntry>>,
+}
+
+impl Plan<'_> {
+    /// Others answer it, and write its line.
+    fn withdraw(&self) {
+        if let Some(entry) = &self.entry {
+            entry.withdraw();
+        }
+    }
 }
 
 /// What the first bytes are.
@@ -72,6 +87,7 @@ enum Planned<'b> {
 fn plan<'b>(
     client: &Client,
     announced: &mut Announced,
+    started: Instant,
     bytes: &'b [u8],
     out: &mut Vec<u8>,
 ) -> Planned<'b> {
@@ -82,13 +98,25 @@ fn plan<'b>(
         request::Read::Plain(asked) => asked,
     };
     let table = client.scope.table();
-    // Somebody wants to read more of it, nobody is asked, or what it says of itself is believed.
-    if table.access_log.is_some()
-        || table.ingress.maintenance.is_some()
-        || is_in(client.peer.ip(), table.ingress.trusted())
-    {
+    if table.ingress.maintenance.is_some() {
         return Planned::Unusual;
     }
+    let worker = &client.worker;
+    let origin = match believed(client, table.ingress.trusted(), &asked) {
+        Believed::Nothing => None,
+        Believed::Origin(origin) => Some(origin),
+        Believed::Unclear => return Planned::Unusual,
+    };
+    let entry = match &table.access_log {
+        None => None,
+        Some(sink) => {
+            let from = origin.as_ref().map_or(client.peer.ip(), |origin| origin.client);
+            let Some(request) = asked.with_headers(&LOGGED) else {
+                return Planned::Unusual;
+            };
+            Some(LogEntry::new(sink, &request, from, started, &worker.random))
+        }
+    };
     let mut plan = Plan {
         host: asked.host,
         path: asked.path,
@@ -99,6 +127,7 @@ fn plan<'b>(
         last: asked.last,
         accept: asked.accept,
         length: asked.length,
+        entry,
     };
     let host = head::without_port(asked.host);
     let Some(route) =
@@ -107,22 +136,29 @@ fn plan<'b>(
         return Planned::NoRoute(plan);
     };
     if route.mirror.is_some() {
+        plan.withdraw();
         return Planned::Unusual;
     }
-    let worker = &client.worker;
+    let secure = origin.as_ref().map_or(client.secure, |origin| origin.secure);
     if let Some(visitors) = &route.visitors {
         let new = || worker.random.next();
         plan.visitor = visitors.who(&asked, worker.visitors, new);
-        plan.cookie = plan
-            .visitor
-            .and_then(|visitor| visitors.cookie(visitor, worker.visitors, client.secure));
+        plan.cookie =
+            plan.visitor.and_then(|visitor| visitors.cookie(visitor, worker.visitors, secure));
     }
-    let announced = announced.lines(client, asked.host);
-    write_request(out, &asked, &route.rule, announced, table.gives_cookies, &worker.random);
+    let announced = match &origin {
+        None => announced.lines(client, asked.host),
+        Some(origin) => announced.lines_of(origin, client, asked.host),
+    };
+    let id =
+        write_request(out, &asked, &route.rule, announced, table.gives_cookies, &worker.random);
+    if let (Some(entry), Some(id)) = (&plan.entry, id) {
+        entry.is_named(&id);
+    }
     Planned::Plan(plan)
 }
 
-/// Writes a request as the endpoint gets it.
+/// Writes a request as the endpoint gets it. Returns the name that it got, if it had none.
 pub(crate) fn write_request(
     out: &mut Vec<u8>,
     asked: &Asked<'_, '_>,
@@ -130,7 +166,7 @@ pub(crate) fn write_request(
     announced: &[u8],
     gives_cookies: bool,
     random: &Random,
-) {
+) -> Option<[u8; 32]> {
     out.extend_from_slice(asked.method.as_bytes());
     out.push(b' ');
     match routing::upstream_path(rule, asked.target) {
@@ -149,11 +185,39 @@ pub(crate) fn write_request(
         visitor::write_other_cookies(value, out)
     });
     out.extend_from_slice(announced);
-    if !asked.named {
+    let id = (!asked.named).then(|| {
         let number = u128::from(random.next()) << 64 | u128::from(random.next());
-        write_header(out, "x-request-id", &head::in_hexadecimal(number));
+        head::in_hexadecimal(number)
+    });
+    if let Some(id) = &id {
+        write_header(out, "x-request-id", id);
     }
     out.extend_from_slice(b"\r\n");
+    id
+}
+
+/// What a line of the access log tells of a request's head.
+const LOGGED: [HeaderName; 4] = [HOST, head::TRACE, USER_AGENT, head::REQUEST_ID];
+
+/// What is believed of what a request says of where it comes from.
+enum Believed {
+    Nothing,
+    Origin(Origin),
+    /// It cannot be read here.
+    Unclear,
+}
+
+fn believed(client: &Client, trusted: &[Network], asked: &Asked<'_, '_>) -> Believed {
+    let peer = client.peer.ip();
+    if trusted.is_empty() || !is_in(peer, trusted) {
+        return Believed::Nothing;
+    }
+    match asked.with_headers(&origin::HEADERS) {
+        Some(request) => {
+            Believed::Origin(Origin::of(request.headers(), peer, client.secure, trusted))
+        }
+        None => Believed::Unclear,
+    }
 }
 
 /// What endpoints are told of where requests come from, as long as they are for the same host.
@@ -172,6 +236,16 @@ impl Announced {
                 let origin = Origin::direct(client.peer.ip(), client.secure);
                 Announcement::new(&origin, &host, client.secure).write_lines(&mut self.lines);
             }
+        }
+        &self.lines
+    }
+
+    /// The same of a request that came through proxies that are believed.
+    fn lines_of(&mut self, origin: &Origin, client: &Client, host: &str) -> &[u8] {
+        self.lines.clear();
+        if let Ok(host) = HeaderValue::from_str(host) {
+            let announcement = client.announcements.of(origin, &host, client.secure);
+            announcement.write_lines(&mut self.lines);
         }
         &self.lines
     }
@@ -207,7 +281,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let is_full = inbox.is_full();
         let (bytes, room) = inbox.split();
         let mut gone = Gone { stream, room, said: 0 };
-        let (plan, is_routed) = match plan(client, announced, bytes, head) {
+        let (plan, is_routed) = match plan(client, announced, started, bytes, head) {
             Planned::Partial if is_full => return Next::Unusual,
             Planned::Partial => return Next::More,
             Planned::Unusual => return Next::Unusual,
@@ -223,9 +297,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let outcome = match found {
             Ok(answered) => {
                 let is_last = answered.last;
+                if let Some(entry) = &plan.entry {
+                    entry.answered(answered.answer.status);
+                }
                 Some(pass_on(client, answered, &mut gone, out).await.map(|()| is_last))
             }
-            Err(Failed::Unusual) => None,
+            Err(Failed::Unusual) => {
+                plan.withdraw();
+                None
+            }
             Err(Failed::Gone) => return Next::Close,
             Err(Failed::Refused(refused)) => {
                 refused.note(client);
@@ -275,7 +355,8 @@ async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> Result<Answered, Failed> {
     let place = unless_gone(gone, enter(client)).await.ok_or(Failed::Gone)?;
     let place = place.map_err(|own| Failed::Refused(own.into()))?;
-    let mut search = Search::new(client, None, started, plan.host, plan.path, plan.revision);
+    let mut search =
+        Search::new(client, plan.entry.as_ref(), started, plan.host, plan.path, plan.revision);
     search.visitor = plan.visitor;
     let found = unless_gone(gone, search.next()).await.ok_or(Failed::Gone)?;
     let target = match found.map_err(Failed::Refused)? {
@@ -395,6 +476,11 @@ fn write_own(out: &mut Vec<u8>, refused: &Refused, plan: &Plan<'_>, last: bool) 
         }
     }
     if let AnswerKind::Fixed(Some(text)) = answer.body() {
+        if let Some(entry) = &plan.entry {
+            let own = if let Refused::Own(own) = refused { *own } else { Own::BadRequest };
+            entry.answered_by_us(own.reason(), text.len() as u64);
+            entry.answered(status);
+        }
         out.length(text.len() as u64);
         out.end(false, last);
         if !plan.head_only {

@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use http::HeaderName;
+use http::{HeaderName, Request};
 use httparse::{Header, Status};
 use memchr::memchr_iter;
 
@@ -231,6 +231,19 @@ impl<'h, 'b> Asked<'h, 'b> {
                 }
             }
         }
+    }
+}
+
+impl Asked<'_, '_> {
+    /// The request as the library has it, with these of its headers.
+    pub(crate) fn with_headers(&self, names: &[HeaderName]) -> Option<Request<()>> {
+        let mut request = Request::builder().method(self.method).uri(self.target);
+        for name in names {
+            for value in self.named(name) {
+                request = request.header(name, value);
+            }
+        }
+        request.body(()).ok()
     }
 }
 

@@ -319,3 +319,33 @@ fn a_silent_connection_ends_with_the_proxy_and_a_slow_head_is_not_waited_for() {
     assert!(silent.is_closed(), "the proxy has ended");
     proxy.join();
 }
+
+#[test]
+fn what_proxies_say_that_are_trusted_is_believed_by_both_ways_alike() {
+    let application = Application::saying("hello");
+    let proxy = Proxy::start();
+    let mut table = proxy.table(all(vec![backend("api@1", 100, &[application.address])]));
+    table.gateway.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    let address = proxy.publish(&table).unwrap().address;
+    let said = [
+        "X-Forwarded-For: 9.9.9.9, 8.8.8.8, 127.0.0.2\r\nX-Forwarded-Proto: https\r\n",
+        "Forwarded: for=9.9.9.9;proto=https;host=shop.test, for=127.0.0.3\r\n",
+        "X-Forwarded-For: nonsense\r\nX-Forwarded-Host: shop.test\r\n",
+        "",
+    ];
+    for headers in said {
+        for before in ["", BY_THE_LIBRARY] {
+            let mut caller = Caller::connect(address);
+            caller.send(format!(
+                "{before}GET / HTTP/1.1\r\nHost: shop\r\nX-Name: Value\r\n{headers}\r\n"
+            ));
+            assert_eq!(caller.answer().unwrap().text(), "hello");
+        }
+        let seen = application.seen();
+        let [.., plain, library] = seen.as_slice() else { panic!("both have been seen") };
+        assert!(plain.head.contains("X-Name: Value"), "without the library");
+        assert_eq!(lines(&plain.head), lines(&library.head), "{headers}");
+        let client = plain.header("x-forwarded-for").unwrap();
+        assert_eq!(client.starts_with("8.8.8.8"), headers.starts_with("X-Forwarded-For: 9"));
+    }
+}
