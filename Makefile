@@ -65,11 +65,11 @@ bench: ## Measure what is promised: one table, the machine's load beside each fi
 	$(CARGO) build --release --bin tidegate --bin tidegate-testapp --bin tidegate-bench
 	$(CARGO) run --release --quiet --bin tidegate-bench
 
-bench-loss: ## Count lost requests while everything changes, beside nginx and HAProxy (ONLY=tidegate for one)
+bench-loss: ## Count lost requests while everything changes, beside nginx, HAProxy and Caddy (ONLY=tidegate for one)
 	$(CARGO) build --release --bin tidegate --bin tidegate-testapp --bin tidegate-loss
 	$(CARGO) run --release --quiet --bin tidegate-loss -- $(ONLY)
 
-bench-proxy: ## Measure the proxy beside nginx and HAProxy (needs them, wrk and openssl)
+bench-proxy: ## Measure the proxy beside nginx and HAProxy (needs them, wrk and openssl); ONLY=soak: its memory
 	$(CARGO) build --release --bin tidegate --bin tidegate-bench
 	$(CARGO) run --release --quiet --bin tidegate-bench -- proxy $(ONLY)
 

@@ -60,6 +60,7 @@ async fn count() -> Result<u64, Failure> {
         ("tidegate", Some(Contender::Tidegate(built("tidegate")?))),
         ("nginx", installed("nginx").map(Contender::Nginx)),
         ("haproxy", installed("haproxy").map(Contender::HaProxy)),
+        ("caddy", installed("caddy").map(Contender::Caddy)),
     ];
     let mut lost = 0;
     for (name, contender) in contenders {

@@ -17,6 +17,7 @@ mod publishing;
 mod requests;
 mod rivals;
 mod rounds;
+mod soak;
 mod tidegate;
 mod visitors;
 mod wrk;
@@ -120,6 +121,13 @@ impl Field {
 
 /// Measures everything, or only the parts that are named.
 pub(crate) async fn measure(only: &[String], figures: &mut Figures) -> Result<(), Failure> {
+    // Takes minutes and compares nothing: only when it is asked for.
+    if only.iter().any(|only| only == "soak") {
+        soak::measure(figures).await?;
+        if only.len() == 1 {
+            return Ok(());
+        }
+    }
     let Some(field) = Field::new().await? else { return Ok(()) };
     let wanted = |part: &str| only.is_empty() || only.iter().any(|only| only == part);
     if wanted("requests") {

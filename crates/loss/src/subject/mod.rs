@@ -1,5 +1,6 @@
 //! The proxies that go through the test.
 
+mod caddy;
 mod haproxy;
 mod nginx;
 mod tidegate;
@@ -11,7 +12,7 @@ use std::{
 
 use async_trait::async_trait;
 
-use self::{haproxy::HaProxy, nginx::Nginx, tidegate::Tidegate};
+use self::{caddy::Caddy, haproxy::HaProxy, nginx::Nginx, tidegate::Tidegate};
 use crate::{
     Failure,
     door::Doors,
@@ -27,6 +28,8 @@ pub enum Contender {
     Nginx(PathBuf),
     /// `HAProxy`, which is told changes on its socket.
     HaProxy(PathBuf),
+    /// Caddy, which is told a whole configuration for every change.
+    Caddy(PathBuf),
 }
 
 impl Contender {
@@ -37,6 +40,7 @@ impl Contender {
             Self::Tidegate(_) => "Tidegate",
             Self::Nginx(_) => "nginx (reload)",
             Self::HaProxy(_) => "HAProxy (runtime API, reload as upgrade)",
+            Self::Caddy(_) => "Caddy (admin API)",
         }
     }
 
@@ -45,6 +49,7 @@ impl Contender {
             Self::Tidegate(executable) => Box::new(Tidegate::start(executable, fleet).await?),
             Self::Nginx(executable) => Box::new(Nginx::start(executable, fleet).await?),
             Self::HaProxy(executable) => Box::new(HaProxy::start(executable, fleet).await?),
+            Self::Caddy(executable) => Box::new(Caddy::start(executable, fleet).await?),
         })
     }
 }
