@@ -50,8 +50,8 @@ fn summary(component: &Component) -> String {
     let workload = match &component.workload {
         Workload::Process { command, listens: true, .. } => format!("{command} (port)"),
         Workload::Process { command, .. } => command.clone(),
-        Workload::Static { single_page: true } => "single page".to_owned(),
-        Workload::Static { single_page: false } => "files".to_owned(),
+        Workload::Static { single_page: true, .. } => "single page".to_owned(),
+        Workload::Static { single_page: false, .. } => "files".to_owned(),
     };
     format!("{}{path}{route}: {build}{workload}", component.name)
 }
