@@ -41,6 +41,8 @@ mod limits;
 mod line;
 mod live;
 mod lock;
+#[doc(hidden)]
+pub mod measuring;
 mod meter;
 mod meters;
 mod metrics;

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// One way of asking.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Load {
     pub(crate) by: Protocol,
     pub(crate) connections: u32,

@@ -11,6 +11,7 @@ use crate::{
         rounds::{Rounds, shuffled},
     },
     say,
+    statistics::Sorted,
 };
 
 /// Long enough that starting wrk is not a part of it, short enough that the machine stays the same.
@@ -25,6 +26,8 @@ const SMALL: Bounds = Bounds { least: 1.05, aim: 0.80 };
 const LARGE: Bounds = Bounds { least: 1.00, aim: 0.75 };
 
 const MEMORY: Bounds = Bounds { least: 25.0, aim: 15.0 };
+
+const COUNTING: Bounds = Bounds { least: 3.0, aim: 1.0 };
 
 const TLS: Bounds = Bounds { least: 0.95, aim: 0.80 };
 const HTTP2: Bounds = Bounds { least: 1.10, aim: 0.90 };
@@ -51,6 +54,9 @@ pub(super) async fn measure(field: &Field, figures: &mut Figures) -> Result<(), 
         say(&format!("processor time: {what}"));
         let rounds = rounds(field, load).await?;
         add(field, figures, what, bounds, &rounds);
+        if load == LOADS[0].1 {
+            add_counting(figures, rounds.median(TIDEGATE));
+        }
         if load.connections == 256 {
             remember(field, figures, what)?;
         }
@@ -79,6 +85,16 @@ async fn sample(field: &Field, subject: &Subject, load: Load) -> Result<f64, Fai
     let requests = field.clients.run(&field.ground, subject, load, SPAN).await?;
     let spent = cpu::processor_time(subject.pid)?.saturating_sub(before);
     Ok(spent.as_secs_f64() * 1e6 / requests)
+}
+
+/// Which part of a request's time is spent on counting it. Both were measured in this run, the one
+/// in this process and the other in the proxy's.
+fn add_counting(figures: &mut Figures, micros: f64) {
+    const REQUESTS: u32 = 1_000_000;
+    let rounds = (0..9).map(|_| tidegate_proxy::measuring::count(REQUESTS).as_secs_f64());
+    let nanos = Sorted::new(rounds).median() * 1e9 / f64::from(REQUESTS);
+    figures.value("… counting, of that", Some(COUNTING), "%", nanos / micros / 10.0);
+    figures.text("… counting a request", &format!("{nanos:.0} ns"));
 }
 
 /// What is resident right after the load: what was needed at most is not given back by then.
