@@ -249,7 +249,9 @@ pub(crate) struct Conversation {
 impl Conversation {
     fn new(stream: UnixStream) -> Self {
         let (reader, writer) = stream.into_split();
-        Self { reader: BufReader::new(reader), writer, line: Vec::new() }
+        // A table with a thousand routes is half a megabyte.
+        let reader = BufReader::with_capacity(64 * 1024, reader);
+        Self { reader, writer, line: Vec::new() }
     }
 
     pub(crate) fn stream(&self) -> &UnixStream {

@@ -1,6 +1,7 @@
 //! The tables on disk, from which a proxy that starts serves before anybody tells it anything.
 
 use std::{
+    borrow::Cow,
     fs::{self, File},
     io::{self, Write as _},
     net::SocketAddr,
@@ -14,8 +15,8 @@ const FILE: &str = "tables.json";
 
 /// A table with the address its scope was given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct StoredTable {
-    pub(crate) table: ProxyTable,
+pub(crate) struct StoredTable<'a> {
+    pub(crate) table: Cow<'a, ProxyTable>,
     pub(crate) address: SocketAddr,
     /// Where clients in plain text come in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -23,20 +24,20 @@ pub(crate) struct StoredTable {
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Contents {
-    tables: Vec<StoredTable>,
+struct Contents<'a> {
+    tables: Vec<StoredTable<'a>>,
 }
 
 /// Reads what was stored. A file that cannot be understood is moved aside: serving nothing until
 /// the control plane publishes again is better than never starting.
-pub(crate) fn load(home: &Path) -> io::Result<Vec<StoredTable>> {
+pub(crate) fn load(home: &Path) -> io::Result<Vec<StoredTable<'static>>> {
     let path = home.join(FILE);
     let text = match fs::read(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
-    match serde_json::from_slice::<Contents>(&text) {
+    match serde_json::from_slice::<Contents<'static>>(&text) {
         Ok(contents) => Ok(contents.tables),
         Err(error) => {
             let aside = PathBuf::from(format!("{}.damaged", path.display()));
@@ -50,12 +51,17 @@ pub(crate) fn load(home: &Path) -> io::Result<Vec<StoredTable>> {
     }
 }
 
+/// Tables as they are stored.
+pub(crate) fn text(tables: Vec<StoredTable<'_>>) -> serde_json::Result<Vec<u8>> {
+    serde_json::to_vec(&Contents { tables })
+}
+
 /// Stores the tables in place of the former ones: a process that starts finds either the old or the
 /// new ones, whenever this one was killed. A machine may forget them until [`sync`].
-pub(crate) fn store(home: &Path, tables: Vec<StoredTable>) -> io::Result<()> {
+pub(crate) fn store(home: &Path, text: &[u8]) -> io::Result<()> {
     let temporary = home.join("tables.json.new");
     let mut file = File::create(&temporary)?;
-    file.write_all(&serde_json::to_vec(&Contents { tables })?)?;
+    file.write_all(text)?;
     drop(file);
     fs::rename(&temporary, home.join(FILE))
 }

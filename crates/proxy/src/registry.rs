@@ -1,6 +1,7 @@
 //! What the control thread knows: the tables in force and their listeners.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     net::{SocketAddr, TcpListener},
     os::fd::{AsFd as _, BorrowedFd},
@@ -16,7 +17,7 @@ use tidegate_types::{
 };
 
 use crate::{
-    disk::StoredTable,
+    disk::{self, StoredTable},
     door::{Door, Opened},
     hand_over::{Charge, Link, Received},
     health::watch::Watch,
@@ -89,8 +90,9 @@ impl Registry {
 
     /// Serves what was stored. An address that cannot be bound is tried again by
     /// [`Self::bind_missing`].
-    pub(crate) async fn restore(&mut self, stored: Vec<StoredTable>) {
+    pub(crate) async fn restore(&mut self, stored: Vec<StoredTable<'static>>) {
         for StoredTable { table, address, redirect } in stored {
+            let table = table.into_owned();
             if let Err(refusal) = check(&table) {
                 tracing::error!(scope = %table.scope, %refusal, "a stored table is not served");
                 continue;
@@ -455,16 +457,20 @@ impl Registry {
         let _logged = self.store.write(tables).await;
     }
 
-    fn stored(&self, keep: impl Fn(&Scope) -> bool) -> Vec<StoredTable> {
-        self.scopes
+    /// The tables that are to be kept, as they are stored.
+    fn stored(&self, keep: impl Fn(&Scope) -> bool) -> Vec<u8> {
+        let tables = self
+            .scopes
             .values()
             .filter(|served| keep(&served.table.scope))
             .map(|served| StoredTable {
-                table: served.table.clone(),
+                table: Cow::Borrowed(&served.table),
                 address: served.door.address,
                 redirect: served.redirect.as_ref().map(|door| door.address),
             })
-            .collect()
+            .collect();
+        // They came as such a text, and every one of them can be written as one.
+        disk::text(tables).unwrap_or_default()
     }
 
     fn lock_watch(&self) -> MutexGuard<'_, Watch> {

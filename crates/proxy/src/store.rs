@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::disk::{self, StoredTable};
+use crate::disk;
 
 /// A reason that stays the same is logged again after this long.
 const LOG_AGAIN: Duration = Duration::from_mins(1);
@@ -37,10 +37,10 @@ impl Store {
         self.behind.is_some()
     }
 
-    /// Writes the file. A failure is logged, but not for each try.
-    pub(crate) async fn write(&mut self, tables: Vec<StoredTable>) -> Result<(), String> {
+    /// Writes the file with these tables, as [`disk::text`] has them. A failure is logged, but not for each try.
+    pub(crate) async fn write(&mut self, tables: Vec<u8>) -> Result<(), String> {
         let home = self.home.clone();
-        let written = tokio::task::spawn_blocking(move || disk::store(&home, tables)).await;
+        let written = tokio::task::spawn_blocking(move || disk::store(&home, &tables)).await;
         let reason = match written {
             Ok(Ok(())) => {
                 self.unsynced = true;

@@ -133,6 +133,9 @@ pub(crate) async fn measure(only: &[String], figures: &mut Figures) -> Result<()
     if wanted("requests") {
         requests::measure(&field, figures).await?;
     }
+    if only.iter().any(|only| only == "counting") {
+        requests::counting(figures);
+    }
     if wanted("publishing") {
         publishing::measure(&field, figures).await?;
     }

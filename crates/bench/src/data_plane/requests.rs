@@ -90,11 +90,17 @@ async fn sample(field: &Field, subject: &Subject, load: Load) -> Result<f64, Fai
 /// Which part of a request's time is spent on counting it. Both were measured in this run, the one
 /// in this process and the other in the proxy's.
 fn add_counting(figures: &mut Figures, micros: f64) {
+    let nanos = counting(figures);
+    figures.value("… of that", Some(COUNTING), "%", nanos / micros / 10.0);
+}
+
+/// How long it takes to count a request, in nanoseconds.
+pub(super) fn counting(figures: &mut Figures) -> f64 {
     const REQUESTS: u32 = 1_000_000;
     let rounds = (0..9).map(|_| tidegate_proxy::measuring::count(REQUESTS).as_secs_f64());
     let nanos = Sorted::new(rounds).median() * 1e9 / f64::from(REQUESTS);
-    figures.value("… counting, of that", Some(COUNTING), "%", nanos / micros / 10.0);
-    figures.text("… counting a request", &format!("{nanos:.0} ns"));
+    figures.value("counting a request", None, "ns", nanos);
+    nanos
 }
 
 /// What is resident right after the load: what was needed at most is not given back by then.

@@ -32,5 +32,5 @@ impl Plane {
 
 /// The tables that are stored in a home.
 pub fn stored(home: &Path) -> io::Result<Vec<ProxyTable>> {
-    Ok(disk::load(home)?.into_iter().map(|stored| stored.table).collect())
+    Ok(disk::load(home)?.into_iter().map(|stored| stored.table.into_owned()).collect())
 }
