@@ -11,6 +11,7 @@ mod encryption;
 mod environment;
 mod fields;
 mod health;
+mod limits;
 mod strategy;
 mod traffic;
 

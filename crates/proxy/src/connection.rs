@@ -41,6 +41,10 @@ fn now() -> u64 {
 /// one thread.
 #[derive(Debug)]
 pub(crate) struct Activity {
+    /// From the first byte of a request to the end of its head.
+    head_limit: Duration,
+    /// Without anything being asked.
+    idle_limit: Duration,
     /// Requests that are being answered; more than one only with HTTP/2.
     busy: AtomicU32,
     /// Since when there is none.
@@ -57,8 +61,10 @@ pub(crate) struct Activity {
 }
 
 impl Activity {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(limits: &Limits) -> Self {
         Self {
+            head_limit: limits.request_head,
+            idle_limit: limits.client_idle,
             busy: AtomicU32::new(0),
             idle_since: AtomicU64::new(now()),
             head_since: AtomicU64::new(0),
@@ -71,17 +77,17 @@ impl Activity {
     }
 
     /// Whether the client has been silent for too long.
-    pub(crate) fn is_overdue(&self, limits: &Limits) -> bool {
+    pub(crate) fn is_overdue(&self) -> bool {
         if self.busy.load(Relaxed) > 0 {
             return false;
         }
         if self.asked_to_end.load(Relaxed) {
             let since = self.idle_since.load(Relaxed);
-            return Duration::from_millis(now().saturating_sub(since)) > limits.request_head;
+            return Duration::from_millis(now().saturating_sub(since)) > self.head_limit;
         }
         let (since, limit) = match self.head_since.load(Relaxed) {
-            0 => (self.idle_since.load(Relaxed), limits.client_idle),
-            head => (head, limits.request_head),
+            0 => (self.idle_since.load(Relaxed), self.idle_limit),
+            head => (head, self.head_limit),
         };
         Duration::from_millis(now().saturating_sub(since)) > limit
     }
@@ -254,12 +260,13 @@ where
     let worker = Rc::clone(&listed.worker);
     let peer = client.peer;
     let socket = Socket::new(stream, Arc::clone(&client.activity));
+    let limits = client.scope.limits();
     let service = service_fn(move |request: Request<Incoming>| {
         let client = Rc::clone(&client);
         async move { Ok::<_, Infallible>(forward::answer(client, request).await) }
     });
     let connection =
-        builder(&worker.limits).serve_connection(TokioIo::new(socket), service).with_upgrades();
+        builder(&limits).serve_connection(TokioIo::new(socket), service).with_upgrades();
     let mut connection = pin!(connection);
     let mut closing = worker.closing();
     let outcome = tokio::select! {

@@ -59,6 +59,8 @@ pub(crate) struct LocalTable {
     /// Where requests leave lines.
     pub(crate) access_log: Option<Rc<Sink>>,
     pub(crate) unanswered: Option<Arc<UnansweredMeter>>,
+    /// Those of the worker, except for what the scope has of its own.
+    pub(crate) limits: Rc<Limits>,
     /// Visitors are known by a cookie on one of the routes: it is kept from all endpoints.
     pub(crate) gives_cookies: bool,
 }
@@ -363,7 +365,7 @@ impl Alone {
         stream.set_nodelay(true)?;
         let socket = Socket::new(stream);
         let (sender, connection) = Builder::new()
-            .max_header_size(limits.head_bytes)
+            .max_header_size(limits.answer_head_bytes)
             .handshake(TokioIo::new(socket.clone()))
             .await
             .map_err(std::io::Error::other)?;

@@ -131,7 +131,7 @@ async fn open(address: SocketAddr, limits: &Limits) -> std::io::Result<Rc<Shared
         .initial_max_send_streams(0)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
+        .max_header_list_size(u32::try_from(limits.answer_head_bytes).unwrap_or(u32::MAX))
         .max_send_buf_size(SEND_BUFFER)
         .handshake(TokioIo::new(socket.clone()))
         .await

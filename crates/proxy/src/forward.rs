@@ -296,7 +296,7 @@ impl Search<'_> {
         mut request: Request<RequestBody>,
         websocket: bool,
     ) -> Result<(Response<Incoming>, Ticket, Connection), Refused> {
-        let limits = &self.client.worker.limits;
+        let limits = &*self.client.scope.limits();
         let source = request.body().source();
         let repeatable = source.is_none() && !websocket && request.method().is_idempotent();
         let mut resends = if repeatable { RESENDS } else { 0 };

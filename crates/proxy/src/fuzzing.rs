@@ -72,7 +72,7 @@ pub fn converse(
         requests: RefCell::default(),
         connections: RefCell::default(),
         random: Random::new(1),
-        activity: Arc::new(Activity::new()),
+        activity: Arc::new(Activity::new(&Limits::default())),
         hung_up: Cell::new(false),
         answers: RefCell::default(),
     });

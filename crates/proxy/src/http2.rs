@@ -40,7 +40,7 @@ where
     client.activity.set_http2();
     let mut draining = client.worker.draining();
     let (peer, activity) = (client.peer, Arc::clone(&client.activity));
-    let builder = builder(&client.worker.limits);
+    let builder = builder(&client.scope.limits());
     let service = service_fn(move |request: Request<Incoming>| {
         let client = Rc::clone(&client);
         async move { Ok::<_, Infallible>(forward::answer(client, request).await) }

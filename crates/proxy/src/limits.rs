@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tidegate_types::GatewayLimits;
+
 use crate::{acme::Pause, budget::Allowance, clock, health::Spans};
 
 /// Time and size limits of the data plane; the defaults are safe for a public listener.
@@ -52,8 +54,10 @@ pub struct Limits {
     /// How long before such an end, and before that of an instance that has left, a `WebSocket` is
     /// told of it; it is cut off when it has not ended by then.
     pub farewell: Duration,
-    /// The largest head of a request or an answer in bytes.
+    /// The largest head of a request in bytes; less than 8 KiB counts as that.
     pub head_bytes: usize,
+    /// The largest head of an answer in bytes.
+    pub answer_head_bytes: usize,
     /// How long a mirrored request may take, its answer included.
     pub mirror: Duration,
     /// How many mirrored requests each worker has in flight; more are not sent.
@@ -77,6 +81,21 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// These, except for what a scope has of its own.
+    pub(crate) fn with(&self, own: &GatewayLimits) -> Self {
+        let time = |own: Option<tidegate_types::Duration>, all| own.map_or(all, Into::into);
+        let bytes = own.head_size.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+        Self {
+            head_bytes: bytes.unwrap_or(self.head_bytes),
+            request_head: time(own.head_timeout, self.request_head),
+            client_idle: time(own.idle_timeout, self.client_idle),
+            connect: time(own.connect_timeout, self.connect),
+            answer_head: time(own.answer_timeout, self.answer_head),
+            http2_streams: own.http2_streams.unwrap_or(self.http2_streams),
+            ..*self
+        }
+    }
+
     /// For how long an endpoint is left alone.
     pub(crate) fn ejection(&self) -> Spans {
         let [first, longest] = [self.ejection_first, self.ejection_longest].map(clock::in_millis);
@@ -116,6 +135,7 @@ impl Default for Limits {
             farewell: Duration::from_secs(3),
             drain_succeeded: Duration::from_hours(1),
             head_bytes: 64 * 1024,
+            answer_head_bytes: 64 * 1024,
             mirror: Duration::from_secs(10),
             mirrored: 64,
             http2_streams: 128,
@@ -126,5 +146,36 @@ impl Default for Limits {
             buckets_kept: 360,
             buckets_size: 500_000,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_types::Duration as Span;
+
+    use super::*;
+
+    #[test]
+    fn a_scope_may_have_limits_of_its_own() {
+        let all = Limits::default();
+        assert_eq!(all.with(&GatewayLimits::default()), all);
+        let own = GatewayLimits {
+            head_size: Some(10_000),
+            head_timeout: Some(Span::from_secs(1)),
+            idle_timeout: Some(Span::from_secs(2)),
+            connect_timeout: Some(Span::from_secs(3)),
+            answer_timeout: Some(Span::from_secs(4)),
+            http2_streams: Some(5),
+        };
+        let wanted = Limits {
+            head_bytes: 10_000,
+            request_head: Duration::from_secs(1),
+            client_idle: Duration::from_secs(2),
+            connect: Duration::from_secs(3),
+            answer_head: Duration::from_secs(4),
+            http2_streams: 5,
+            ..all
+        };
+        assert_eq!(all.with(&own), wanted);
     }
 }

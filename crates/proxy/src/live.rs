@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use tidegate_types::{InstanceId, Protocol, RevisionId, RouteRule};
+use tidegate_types::{GatewayLimits, InstanceId, Protocol, RevisionId, RouteRule};
 
 use crate::{
     access_log::Policy,
@@ -34,6 +34,8 @@ pub(crate) struct LiveTable {
     pub(crate) access_log: Option<Policy>,
     /// Requests that no revision answered.
     pub(crate) unanswered: Option<Arc<UnansweredMeter>>,
+    /// How long and how much, where the scope has something of its own.
+    pub(crate) limits: GatewayLimits,
 }
 
 impl LiveTable {

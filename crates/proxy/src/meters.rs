@@ -273,7 +273,7 @@ impl Meters {
         let gauge = || Arc::new(Gauge::new(workers));
         let meters = self.scopes.entry(table.scope.clone());
         let meters = meters.or_insert_with(|| ScopeMeters::new(workers));
-        let access_log = table.gateway.access_log.as_ref();
+        let access_log = table.gateway.access_log.as_deref();
         let policy = access_log.and_then(|wanted| self.logs.policy(wanted));
         meters.log = access_log.and_then(|wanted| self.logs.counts(&wanted.path));
         let mut routes = Vec::with_capacity(table.routes.len());
@@ -328,6 +328,7 @@ impl Meters {
             gate: watched.gateway(),
             access_log: policy,
             unanswered: Some(Arc::clone(&meters.unanswered)),
+            limits: table.gateway.limits.as_deref().copied().unwrap_or_default(),
         }
     }
 }

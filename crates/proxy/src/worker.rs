@@ -177,6 +177,11 @@ impl ScopeState {
         Rc::clone(&self.table.borrow())
     }
 
+    /// Those of the table in force.
+    pub(crate) fn limits(&self) -> Rc<Limits> {
+        Rc::clone(&self.table.borrow().limits)
+    }
+
     /// Follows this table from now on. What it does not name any more has left.
     fn follow(&self, table: Rc<LocalTable>) {
         let now = Instant::now();
@@ -301,8 +306,7 @@ impl Worker {
     }
 
     async fn run(self: Rc<Self>, mut commands: mpsc::UnboundedReceiver<Command>) {
-        let tick = self.sweep_interval();
-        let mut next = tokio::time::Instant::now() + tick;
+        let mut next = tokio::time::Instant::now() + self.sweep_interval();
         loop {
             tokio::select! {
                 biased;
@@ -311,12 +315,19 @@ impl Worker {
                         self.stop_accepting(done);
                         return self.drain(why, commands).await;
                     }
-                    Some(command) => self.follow(command),
+                    Some(command) => {
+                        let is_table = matches!(command, Command::Table { .. });
+                        self.follow(command);
+                        if is_table {
+                            // It may be in more of a hurry than those before it.
+                            next = next.min(tokio::time::Instant::now() + self.sweep_interval());
+                        }
+                    }
                     None => return,
                 },
                 () = tokio::time::sleep_until(next) => {
                     self.sweep();
-                    next = tokio::time::Instant::now() + tick;
+                    next = tokio::time::Instant::now() + self.sweep_interval();
                 }
             }
         }
@@ -500,6 +511,7 @@ impl Worker {
             gate: live.gate.clone(),
             access_log: live.access_log.as_ref().map(|policy| Sink::new(scope, policy)),
             unanswered: live.unanswered.clone(),
+            limits: Rc::new(self.limits.with(&live.limits)),
             gives_cookies,
         }
     }
@@ -566,7 +578,7 @@ impl Worker {
     fn serve(self: &Rc<Self>, scope: Rc<ScopeState>, arrival: Arrival) {
         let number = self.next_connection.get();
         self.next_connection.set(number + 1);
-        let activity = Arc::new(Activity::new());
+        let activity = Arc::new(Activity::new(&scope.limits()));
         let listed = Listed { worker: Rc::clone(self), number };
         self.workers[self.index].connections.fetch_add(1, Relaxed);
         let task = spawn_local(connection::serve(listed, scope, arrival, Arc::clone(&activity)));
@@ -575,11 +587,11 @@ impl Worker {
     }
 
     fn sweep_interval(&self) -> Duration {
-        let limits = &self.limits;
-        limits
-            .client_idle
-            .min(limits.request_head)
-            .min(limits.upstream_idle)
+        let scopes = self.scopes.borrow();
+        let scopes = scopes.values().map(|scope| scope.limits());
+        scopes
+            .map(|limits| limits.client_idle.min(limits.request_head))
+            .fold(self.limits.upstream_idle, Duration::min)
             .div_f64(4.0)
             .clamp(Duration::from_millis(10), Duration::from_secs(1))
     }
@@ -588,7 +600,7 @@ impl Worker {
     /// each.
     fn sweep(&self) {
         for open in self.open.borrow().values() {
-            if open.activity.is_overdue(&self.limits) && !open.activity.ask_to_end() {
+            if open.activity.is_overdue() && !open.activity.ask_to_end() {
                 open.task.abort();
             }
         }

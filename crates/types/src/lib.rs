@@ -45,8 +45,9 @@ pub use revision::{
     UnknownSignal, Workload,
 };
 pub use route::{
-    AccessLog, Acme, CertificateFiles, Concurrency, Gateway, Handling, Listen, Maintenance,
-    Protocol, QueryLogging, RouteEntry, RouteRule, RouteTable, Sticky, Tls, WeightedRevision,
+    AccessLog, Acme, CertificateFiles, Concurrency, Gateway, GatewayLimits, Handling, Listen,
+    Maintenance, Protocol, QueryLogging, RouteEntry, RouteRule, RouteTable, Sticky, Tls,
+    WeightedRevision,
 };
 pub use share::{InvalidShare, MoreThanAll, Share};
 pub use timestamp::{Epoch, Generation, Timestamp};

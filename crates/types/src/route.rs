@@ -22,16 +22,44 @@ pub struct Gateway {
     pub metrics: Option<SocketAddr>,
     /// Where each request leaves a line; nowhere when absent.
     #[serde(default)]
-    pub access_log: Option<AccessLog>,
+    pub access_log: Option<Box<AccessLog>>,
     /// What these say of where a request comes from is believed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trusted_proxies: Vec<Network>,
     /// Connections begin with a header of the PROXY protocol that says for whom they are.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub proxy_protocol: bool,
+    /// How long and how much, where it is not what the proxy has for everybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Box<GatewayLimits>>,
     /// No request goes to anybody, as a person said. No manifest says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maintenance: Option<Maintenance>,
+}
+
+/// How long clients and instances may take, and how much a client may send. The proxy has defaults
+/// for what is absent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GatewayLimits {
+    /// The largest head of a request in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head_size: Option<u64>,
+    /// From the first byte of a request to the end of its head.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head_timeout: Option<Duration>,
+    /// How long a client may keep a connection open without asking anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle_timeout: Option<Duration>,
+    /// For a connection to an instance to be made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect_timeout: Option<Duration>,
+    /// From the last byte of a request to the head of its answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer_timeout: Option<Duration>,
+    /// How many requests a client may have under way on one HTTP/2 connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http2_streams: Option<u32>,
 }
 
 /// What is said to those who come during maintenance.

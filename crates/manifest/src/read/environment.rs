@@ -13,6 +13,7 @@ use tidegate_types::{
 use super::{
     concurrency, encryption,
     fields::Fields,
+    limits,
     strategy::{self, StrategyDraft},
 };
 use crate::{
@@ -62,6 +63,7 @@ fn read<'a>(
     let rollback = fields.child("rollback");
     let tls = encryption::read(&name, &fields, report);
     let gateway = fields.child("gateway");
+    let limits = limits::read(&name, &gateway, report);
     let (when, guard_spans) = guards(&rollback, report);
     let values: Vec<&Entry> = fields.named("env").collect();
     let replicas: Vec<&Entry> = fields.named("replicas").collect();
@@ -76,6 +78,7 @@ fn read<'a>(
                 access_log: access_log(&gateway),
                 trusted_proxies: trusted_proxies(&gateway),
                 proxy_protocol: gateway.value("proxy_protocol"),
+                limits,
                 maintenance: None,
             },
             strategy: strategy.strategy.clone(),
@@ -125,10 +128,10 @@ pub(super) fn address(fields: &Fields<'_>, name: &str) -> Option<SocketAddr> {
     port.or_else(|_| text.parse()).ok()
 }
 
-fn access_log(gateway: &Fields<'_>) -> Option<AccessLog> {
+fn access_log(gateway: &Fields<'_>) -> Option<Box<AccessLog>> {
     gateway.node("access_log")?;
     let fields = gateway.child("access_log");
-    Some(AccessLog {
+    Some(Box::new(AccessLog {
         path: fields.value::<String>("path").into(),
         sample: fields.value("sample"),
         query: match fields.value::<String>("query").as_str() {
@@ -136,7 +139,7 @@ fn access_log(gateway: &Fields<'_>) -> Option<AccessLog> {
             "drop" => QueryLogging::Drop,
             _ => QueryLogging::Names,
         },
-    })
+    }))
 }
 
 fn trusted_proxies(gateway: &Fields<'_>) -> Vec<Network> {

@@ -609,6 +609,66 @@ pub(crate) const KEYS: &[Key] = &[
     )
     .example("true"),
     Key::new(
+        "environments.*.gateway.limits",
+        &[MAPPING],
+        "How long clients and instances may take, and how much a client may send.",
+    )
+    .details(
+        "The defaults are safe for an address that anybody can reach. What is about the \
+         connections of clients holds for those that begin after a deployment, the rest for each \
+         request from then on.",
+    )
+    .example("{ answer_timeout: 5m, head_size: 16KiB }"),
+    Key::new(
+        "environments.*.gateway.limits.head_size",
+        &[SIZE],
+        "The largest head of a request: its first line and its headers.",
+    )
+    .default("64KiB")
+    .details("From 8KiB to 1MiB. What is larger is answered with 431, and the connection is closed.")
+    .example("16KiB"),
+    Key::new(
+        "environments.*.gateway.limits.head_timeout",
+        &[POSITIVE],
+        "From the first byte of a request to the end of its head.",
+    )
+    .default("30s")
+    .details("At most `1h`, as all times here. The connection is closed then.")
+    .example("10s"),
+    Key::new(
+        "environments.*.gateway.limits.idle_timeout",
+        &[POSITIVE],
+        "A client's connection on which nothing is asked for this long is closed.",
+    )
+    .default("75s")
+    .example("2m"),
+    Key::new(
+        "environments.*.gateway.limits.connect_timeout",
+        &[POSITIVE],
+        "For a connection to an instance to be made.",
+    )
+    .default("2s")
+    .details("Another instance is asked then.")
+    .example("500ms"),
+    Key::new(
+        "environments.*.gateway.limits.answer_timeout",
+        &[POSITIVE],
+        "From the last byte of a request to the head of its answer.",
+    )
+    .default("1m")
+    .details(
+        "The request is answered with 504 then. An answer that has begun may take as long as it \
+         likes.",
+    )
+    .example("5m"),
+    Key::new(
+        "environments.*.gateway.limits.http2_streams",
+        &[integer(1, 10_000)],
+        "So many requests a client may have under way on one HTTP/2 connection.",
+    )
+    .default("128")
+    .example("64"),
+    Key::new(
         "environments.*.strategy",
         &[choice(&STRATEGIES), MAPPING],
         "How components go from one release to the next.",

@@ -119,6 +119,7 @@ fn the_smallest_manifest_takes_all_requests() {
                     access_log: None,
                     trusted_proxies: [],
                     proxy_protocol: false,
+                    limits: None,
                     maintenance: None,
                 },
                 strategy: BlueGreen {

@@ -324,6 +324,36 @@ components:
 }
 
 #[test]
+fn limits_that_make_no_sense() {
+    let limits = |text: &str| {
+        told(&format!(
+            "project: shop\ncomponents: {{ api: {{ command: ./api }} }}\n\
+             environments: {{ production: {{ gateway: {{ limits: {{ {text} }} }} }} }}\n"
+        ))
+    };
+    for (bad, reason) in [
+        ("head_size: 4KiB", "8KiB to 1MiB is expected, but this is 4KiB"),
+        ("head_size: 2MiB", "8KiB to 1MiB is expected, but this is 2MiB"),
+        ("head_size: 64000", "`64000` is not a size"),
+        ("head_timeout: 2h", "10ms to 1h is expected, but this is 2h"),
+        ("head_timeout: 0s", "0"),
+        ("idle_timeout: 9ms", "10ms to 1h is expected, but this is 9ms"),
+        ("connect_timeout: 1d", "10ms to 1h is expected, but this is 1d"),
+        ("answer_timeout: 61m", "10ms to 1h is expected, but this is 1h1m"),
+        ("http2_streams: 0", "a whole number from 1 to 10000 is expected, but this is 0"),
+        ("http2_streams: 10001", "a whole number from 1 to 10000 is expected"),
+    ] {
+        let told = limits(bad);
+        let key = bad.split(':').next().unwrap();
+        assert!(told.contains(&format!("`gateway.limits.{key}` of environment")), "{told}");
+        assert!(told.contains(reason), "{told}");
+    }
+    for good in ["head_size: 8KiB", "head_size: 1MiB", "idle_timeout: 1h", "head_timeout: 10ms"] {
+        assert_eq!(limits(good), "nothing is wrong");
+    }
+}
+
+#[test]
 fn bad_durations_and_shares() {
     let text = r"project: shop
 components:

@@ -208,7 +208,7 @@ impl<A: Asker, O: Output> Sending<'_, '_, A, O> {
         &mut self,
         first: (Rc<Endpoint>, Ticket),
     ) -> Result<Answered, Failure> {
-        let limits = &self.search.client.worker.limits;
+        let limits = &*self.search.client.scope.limits();
         let mut resends = RESENDS;
         let mut only_new = false;
         let (mut endpoint, mut ticket) = first;

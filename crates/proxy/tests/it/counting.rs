@@ -152,7 +152,7 @@ fn what_endpoints_do_is_blamed_on_them() {
 }
 
 /// An address at which nobody takes connections, and none more can wait to be taken.
-fn full_backlog() -> (OwnedFd, SocketAddr, Vec<TcpStream>) {
+pub(crate) fn full_backlog() -> (OwnedFd, SocketAddr, Vec<TcpStream>) {
     let listener = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
     bind(&listener, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
     listen(&listener, 0).unwrap();

@@ -19,6 +19,7 @@ mod hostile;
 mod hostile_http2;
 mod http2;
 mod http2_client;
+mod limiting;
 mod maintaining;
 mod mirroring;
 mod ordering;

@@ -17,7 +17,7 @@ use crate::{
 };
 
 fn logging(mut table: ProxyTable, path: &Path, sample: Share, query: QueryLogging) -> ProxyTable {
-    table.gateway.access_log = Some(AccessLog { path: path.to_owned(), sample, query });
+    table.gateway.access_log = Some(AccessLog { path: path.to_owned(), sample, query }.into());
     table
 }
 

@@ -110,8 +110,8 @@ fn the_access_log_names_the_client() {
     let proxy = Proxy::start();
     let mut table = proxy.table(all(vec![backend("api@1", 100, &[application.address])]));
     table.gateway.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
-    table.gateway.access_log =
-        Some(AccessLog { path: path.clone(), sample: Share::ALL, query: QueryLogging::Drop });
+    let log = AccessLog { path: path.clone(), sample: Share::ALL, query: QueryLogging::Drop };
+    table.gateway.access_log = Some(log.into());
     let address = proxy.publish(&table).unwrap().address;
     Caller::connect(address).get_with("/", SAID);
     let line = eventually("a line", || {
