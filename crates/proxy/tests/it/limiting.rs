@@ -93,7 +93,10 @@ fn a_connection_is_waited_for_as_long_as_the_scope_says() {
 #[test]
 fn heads_and_silence_may_last_as_long_as_the_scope_says() {
     let application = Application::saying("hello");
-    let proxy = Proxy::start();
+    // Longer than the test waits: it is not the default that ends a connection.
+    let long = Duration::from_hours(1);
+    let proxy =
+        Proxy::start_with(Limits { request_head: long, client_idle: long, ..Limits::default() });
     let patient = loose(&proxy, &application);
     let mut silent = Caller::connect(patient);
     assert_eq!(silent.get("/").status, 200);
