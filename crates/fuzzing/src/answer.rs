@@ -38,7 +38,11 @@ pub(crate) fn hold(bytes: &[u8]) {
 fn as_the_library_has_it(sent: &[u8], head_only: bool, library: &[u8]) {
     let Some(whole) = plain::answer(sent, head_only, usize::MAX) else { return };
     let shown = || String::from_utf8_lossy(sent).into_owned();
-    let unsaid = |_: &wire::Message| if head_only { Unsaid::Never } else { Unsaid::Nothing };
+    let unsaid = |message: &wire::Message| {
+        let status = message.first.get(1).map_or("", String::as_str);
+        let never = head_only || matches!(status, "204" | "304");
+        if never { Unsaid::Never } else { Unsaid::Nothing }
+    };
     let message = |bytes: &[u8]| match wire::read(bytes, unsaid) {
         Read::Whole(message, length) => {
             let mut headers = message.headers;

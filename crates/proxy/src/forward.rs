@@ -192,15 +192,21 @@ pub(crate) fn stripped<B>(rule: &RouteRule, request: &Request<B>) -> Result<Uri,
     };
     let target = match routing::upstream_path(rule, whole.as_str()) {
         // What names a host, too, as all of HTTP/2 does, is not parsed again to lose it.
-        Stripped::Whole(same) if same.len() == whole.as_str().len() => {
+        Stripped::Whole(same)
+            if same.len() == whole.as_str().len() && same.starts_with(['/', '*']) =>
+        {
             return Ok(match request.uri().authority() {
                 None => request.uri().clone(),
+                // Behind a host that a fragment follows it may stand for nothing at all.
+                Some(_) if whole.as_str() == "/" => Uri::from_static("/"),
                 Some(_) => Uri::from(whole.clone()),
             });
         }
         Stripped::Whole(path) => path.to_owned(),
         Stripped::WithSlash(rest) => format!("/{rest}"),
     };
+    // A host with nothing behind it but a query or a fragment.
+    let target = if target.starts_with(['/', '*']) { target } else { format!("/{target}") };
     target.parse().map_err(|_| "the path without the route's prefix is no path".to_owned())
 }
 
